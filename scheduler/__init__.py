@@ -1,0 +1,1 @@
+"""Decides what is due, and says so in messages; charges nothing itself."""

@@ -1,0 +1,74 @@
+"""The composition root of the scan worker."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from celery import current_app
+from redis.asyncio import Redis
+
+from scheduler.scans.dispatch import DispatchInvoices
+from scheduler.scans.inquire import DispatchInquiries
+from scheduler.scans.relay import DispatchRelay
+from scheduler.scans.renew import RenewSubscriptions
+from shared.clock import WallClock
+from shared.config import load
+from shared.db.engine import connect
+from shared.jobs.enqueue import CeleryEnqueue
+from shared.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Scans:
+    """Every scan, ready to run."""
+
+    renew: RenewSubscriptions
+    dispatch: DispatchInvoices
+    inquire: DispatchInquiries
+    relay: DispatchRelay
+
+
+@asynccontextmanager
+async def scans() -> AsyncIterator[Scans]:
+    """Build the scans of this process from its settings, and close what they hold at the end."""
+    settings = load()
+    clock = WallClock()
+    async with AsyncExitStack() as resources:
+        database = connect(
+            settings.database_url.get_secret_value(),
+            connections_max=settings.database_connections_max,
+        )
+        resources.push_async_callback(database.aclose)
+        redis = Redis.from_url(
+            settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5
+        )
+        resources.push_async_callback(redis.aclose)
+        enqueue = CeleryEnqueue(current_app, redis)
+        resend_after = timedelta(seconds=settings.redispatch_after_s)
+        yield Scans(
+            renew=RenewSubscriptions(
+                database, clock, settings.catch_up_policy, settings.scan_rows_max
+            ),
+            dispatch=DispatchInvoices(
+                database,
+                enqueue,
+                clock,
+                settings.charge_batch_size,
+                settings.scan_rows_max,
+                settings.queued_batches_max,
+                resend_after,
+            ),
+            inquire=DispatchInquiries(
+                database,
+                enqueue,
+                clock,
+                settings.charge_batch_size,
+                settings.scan_rows_max,
+                resend_after,
+            ),
+            relay=DispatchRelay(database, enqueue),
+        )
+
+
+runtime = Runtime(scans)

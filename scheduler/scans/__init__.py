@@ -1,0 +1,1 @@
+"""One module a scan: bounded work a tick, safe to run twice or at the same time."""

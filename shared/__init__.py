@@ -1,0 +1,1 @@
+"""What every process must agree on: settings, clock, logs, domain, database, messages."""

@@ -1,0 +1,161 @@
+"""When a billing period begins and ends.
+
+Period *n* is always counted from the anchor (``anchor + n x interval``), never from period *n-1*:
+the 31st comes back after February, and a yearly 29 February after three 28ths. All counting is
+done in the subscription's own time zone, since a Korean midnight is 15:00 UTC of the day before
+and counting in UTC bills on the wrong Korean date.
+"""
+
+import calendar
+import enum
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shared.billing.errors import InvalidCycleError
+
+# A charge every hundred years is a mistake of input, not a plan; the bound keeps dates in range.
+INTERVAL_COUNT_MAX = 1200
+_DAYS_PER_WEEK = 7
+_MONTHS_PER_YEAR = 12
+
+
+class IntervalUnit(enum.StrEnum):
+    """What a billing cycle counts in."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A number of days, weeks, months or years between two renewals."""
+
+    unit: IntervalUnit
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse an interval that does not move time forward."""
+        if type(self.count) is not int or not 1 <= self.count <= INTERVAL_COUNT_MAX:
+            message = f"interval count must be 1 to {INTERVAL_COUNT_MAX}, not {self.count!r}"
+            raise InvalidCycleError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A half-open billing period ``[start_at, end_at)`` in UTC, with its index from the anchor.
+
+    It is empty only where a zone skipped a whole day (Apia, 30 December 2011) in a daily cycle.
+    """
+
+    index: int
+    start_at: datetime
+    end_at: datetime
+
+    def __post_init__(self) -> None:
+        """Refuse a backward period."""
+        if self.index < 0 or self.start_at > self.end_at:
+            message = f"period {self.index} must not end before it starts"
+            raise InvalidCycleError(message)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no instant lies in the period, so that nothing is owed for it."""
+        return self.start_at == self.end_at
+
+
+@dataclass(frozen=True, slots=True)
+class BillingCycle:
+    """The recurrence of a subscription.
+
+    Attributes:
+        anchor_at: The aware instant at which period 0 begins.
+        interval: How far apart two renewals are.
+        time_zone: IANA name of the zone in which days and months are counted.
+    """
+
+    anchor_at: datetime
+    interval: Interval
+    time_zone: str = "Asia/Seoul"
+
+    def __post_init__(self) -> None:
+        """Refuse a naive anchor or a zone nobody knows."""
+        if self.anchor_at.tzinfo is None:
+            message = "anchor_at must carry a time zone"
+            raise InvalidCycleError(message)
+        _zone(self.time_zone)
+
+    def period(self, index: int) -> Period:
+        """Return period ``index``, counted from the anchor."""
+        if index < 0:
+            message = f"period index must be 0 or more, not {index}"
+            raise InvalidCycleError(message)
+        return Period(index, self._boundary(index), self._boundary(index + 1))
+
+    def index_at(self, instant: datetime) -> int:
+        """Return the index of the period that contains ``instant``.
+
+        An instant before the anchor lies in no period and gives -1.
+        """
+        if instant < self.anchor_at:
+            return -1
+        # A first guess by average lengths is off by at most a few periods; step to the exact one.
+        average = {
+            IntervalUnit.DAY: timedelta(days=1),
+            IntervalUnit.WEEK: timedelta(days=_DAYS_PER_WEEK),
+            IntervalUnit.MONTH: timedelta(days=30.436875),
+            IntervalUnit.YEAR: timedelta(days=365.2425),
+        }[self.interval.unit] * self.interval.count
+        index = int((instant - self.anchor_at) / average)
+        while index > 0 and self._boundary(index) > instant:
+            index -= 1
+        while self._boundary(index + 1) <= instant:
+            index += 1
+        return index
+
+    def _boundary(self, index: int) -> datetime:
+        """Return the start of period ``index`` in UTC."""
+        zone = _zone(self.time_zone)
+        anchor = self.anchor_at.astimezone(zone)
+        steps = index * self.interval.count
+        wall = anchor.replace(tzinfo=None, fold=0)
+        try:
+            match self.interval.unit:
+                case IntervalUnit.DAY:
+                    wall += timedelta(days=steps)
+                case IntervalUnit.WEEK:
+                    wall += timedelta(days=steps * _DAYS_PER_WEEK)
+                case IntervalUnit.MONTH:
+                    wall = _add_months(wall, steps)
+                case IntervalUnit.YEAR:
+                    wall = _add_months(wall, steps * _MONTHS_PER_YEAR)
+        except (OverflowError, ValueError) as error:
+            message = f"period {index} lies beyond the calendar (year 9999)"
+            raise InvalidCycleError(message) from error
+        # Period 0 begins at the anchor itself, also when its wall time happens twice that day.
+        if index == 0:
+            return self.anchor_at.astimezone(UTC)
+        # zoneinfo reads a wall time that a clock change skips with the offset before the change:
+        # the boundary moves forward by the gap, and of a doubled wall time the first one counts.
+        return wall.replace(tzinfo=zone).astimezone(UTC)
+
+
+def _add_months(wall: datetime, months: int) -> datetime:
+    """Add whole months, keeping the day or, where the month is shorter, its last day."""
+    years, month_index = divmod(wall.month - 1 + months, _MONTHS_PER_YEAR)
+    year, month = wall.year + years, month_index + 1
+    last_day = calendar.monthrange(year, month)[1]
+    return wall.replace(year=year, month=month, day=min(wall.day, last_day))
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> ZoneInfo:
+    """Return the zone of an IANA name, or refuse it in words."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        message = f"{name!r} is not an IANA time zone; 'Asia/Seoul' is one"
+        raise InvalidCycleError(message) from error

@@ -1,0 +1,403 @@
+"""What follows from an ending: pure rules from (claim, outcome) to the rows that change.
+
+``settle`` takes what the gateway has spoken and nothing else: an unknown outcome does not fit its
+parameter, so no caller can turn one into a failure or a success. The others move an attempt without
+ending it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from shared.billing.attempt import AttemptStatus, Claim, Leases, Question
+from shared.billing.dunning import DunningPolicy, GiveUp, TerminalAction, TryAgain, after_decline
+from shared.billing.errors import InvalidPolicyError
+from shared.billing.events import Event, EventName
+from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
+from shared.billing.invoice import InvoiceStatus
+from shared.billing.outcome import (
+    Declined,
+    Duplicate,
+    FaultScope,
+    MethodDead,
+    Misconfigured,
+    NotSent,
+    Outcome,
+    Paid,
+    Settled,
+    Throttled,
+    Unknown,
+    Unmoved,
+    Unresolved,
+)
+from shared.billing.subscription import SubscriptionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ResendPolicy:
+    """When an attempt that certainly moved no money goes out again, under the same uid.
+
+    Attributes:
+        delay: The first wait; it doubles with every send.
+        delay_max: The longest wait.
+        hold: How long nothing at all is sent when the gateway refuses our key or contract.
+        faulty_sends_max: How often a request that the gateway calls faulty is sent before a person
+            must look at it.
+    """
+
+    delay: timedelta = timedelta(seconds=10)
+    delay_max: timedelta = timedelta(minutes=15)
+    hold: timedelta = timedelta(minutes=5)
+    faulty_sends_max: int = 5
+
+    def wait(self, send_number: int) -> timedelta:
+        """Return the wait after the ``send_number``-th send."""
+        doublings = min(send_number - 1, 20)
+        return min(self.delay * float(1 << doublings), self.delay_max)
+
+
+@dataclass(frozen=True, slots=True)
+class InquiryPolicy:
+    """How the gateway is asked about an unknown outcome.
+
+    Attributes:
+        gaps: Waits between one inquiry and the next; the last one repeats.
+        deadline: How long an attempt may stay unknown before a person is called.
+        no_records_needed: How many inquiries in a row must find nothing before the same
+            ``merchant_uid`` is sent again.
+    """
+
+    gaps: tuple[timedelta, ...] = (
+        timedelta(seconds=30),
+        timedelta(minutes=1),
+        timedelta(minutes=5),
+        timedelta(minutes=15),
+        timedelta(hours=1),
+    )
+    deadline: timedelta = timedelta(hours=24)
+    no_records_needed: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that asks without pause, or that concludes without asking."""
+        if not self.gaps or min(self.gaps) <= timedelta(0):
+            message = "inquiry gaps must be longer than nothing, and at least one"
+            raise InvalidPolicyError(message)
+        if self.no_records_needed < 1:
+            message = f"no_records_needed must be 1 or more, not {self.no_records_needed}"
+            raise InvalidPolicyError(message)
+
+    def gap(self, inquiries: int) -> timedelta:
+        """Return the wait after the ``inquiries``-th inquiry."""
+        return self.gaps[min(inquiries, len(self.gaps)) - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadMethodBrake:
+    """When many billing keys at once are said to be dead, the fault is more likely ours.
+
+    A wrong API key or environment makes every key unknown (V1 reference 8, row 7).
+
+    Attributes:
+        window: How far back endings are counted.
+        count_min: Fewer dead keys than this are believed.
+        share: The share of dead keys among the endings above which none is believed.
+    """
+
+    window: timedelta = timedelta(minutes=10)
+    count_min: int = 20
+    share: float = 0.5
+
+    def pulls(self, settled: int, dead: int) -> bool:
+        """Say whether ``dead`` of ``settled`` endings are too many to be the buyers'."""
+        return dead >= self.count_min and dead > self.share * settled
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRules:
+    """Every rule a settlement needs."""
+
+    leases: Leases
+    dunning: DunningPolicy = field(default_factory=DunningPolicy)
+    resend: ResendPolicy = field(default_factory=ResendPolicy)
+    inquiry: InquiryPolicy = field(default_factory=InquiryPolicy)
+    brake: DeadMethodBrake = field(default_factory=DeadMethodBrake)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What one ending changes, column by column.
+
+    Attributes:
+        claim: The attempt and the send that this is about; the write is refused if either has
+            been settled or sent again since.
+        attempt_status: Where the attempt goes.
+        invoice_status: Where its invoice goes.
+        next_attempt_at: When the invoice is due again, or None if no send of ours is planned.
+        inquire_at: When the gateway is asked next, or None if it need not be.
+        subscription_status: Where the subscription goes, or None if it stays.
+        billing_key_dead: Whether the billing key must not be charged any more.
+        dead_letter: Why a person must look, or None.
+        recovers: Whether a past-due subscription may be active again.
+        hold_until: Until when nothing at all may be sent to the gateway, or None.
+    """
+
+    claim: Claim
+    attempt_status: AttemptStatus
+    invoice_status: InvoiceStatus = InvoiceStatus.OPEN
+    next_attempt_at: datetime | None = None
+    inquire_at: datetime | None = None
+    inquiries: int = 0
+    no_records: int = 0
+    held_by_gateway: bool = False
+    declines: int = 0
+    imp_uid: str | None = None
+    receipt_url: str | None = None
+    message: str | None = None
+    paid_at: datetime | None = None
+    settled_at: datetime | None = None
+    subscription_status: SubscriptionStatus | None = None
+    billing_key_dead: bool = False
+    dead_letter: str | None = None
+    recovers: bool = False
+    hold_until: datetime | None = None
+    events: tuple[Event, ...] = ()
+
+
+def after_send(claim: Claim, outcome: Outcome, rules: CollectionRules, now: datetime) -> Move:
+    """Return what follows from the ending of a send."""
+    match outcome:
+        case Paid() | Declined() | MethodDead():
+            return settle(claim, outcome, rules.dunning, now)
+        case NotSent() | Throttled() | Misconfigured():
+            return send_again_later(claim, outcome, rules.resend, now)
+        case Unknown() | Duplicate():
+            return leave_to_inquiry(claim, outcome, rules.leases, now)
+        case _:
+            assert_never(outcome)
+
+
+def settle(claim: Claim, outcome: Settled, dunning: DunningPolicy, now: datetime) -> Move:
+    """Return what follows when the gateway has spoken; nothing but ``Settled`` comes in here."""
+    match outcome:
+        case Paid():
+            return _paid(claim, outcome, now)
+        case Declined():
+            return _declined(claim, outcome, dunning, now)
+        case MethodDead():
+            return _method_dead(claim, outcome, now)
+        case _:
+            assert_never(outcome)
+
+
+def send_again_later(claim: Claim, outcome: Unmoved, resend: ResendPolicy, now: datetime) -> Move:
+    """Return what follows when certainly no money moved: the same attempt later, no dunning step.
+
+    A request that the gateway keeps calling faulty is parked, lest one bad row be sent for ever.
+    """
+    wait = resend.wait(claim.send_number)
+    hold: timedelta | None = None
+    match outcome:
+        case NotSent(cause):
+            message = cause
+        case Throttled(cause, retry_after_s):
+            # Everyone slows down, not this attempt alone.
+            message = cause
+            hold = resend.delay if retry_after_s is None else timedelta(seconds=retry_after_s)
+        case Misconfigured(message, scope):
+            if scope is FaultScope.GATEWAY:
+                hold = resend.hold
+            elif claim.send_number >= resend.faulty_sends_max:
+                return park(claim, message, now)
+        case _:
+            assert_never(outcome)
+    return Move(
+        claim,
+        AttemptStatus.WAITING,
+        next_attempt_at=now + max(wait, hold or wait),
+        hold_until=None if hold is None else now + hold,
+        declines=claim.declines,
+        message=message,
+    )
+
+
+def leave_to_inquiry(claim: Claim, outcome: Unresolved, leases: Leases, now: datetime) -> Move:
+    """Return what follows when money may have moved: only the inquiry can end this.
+
+    A duplicate is read at once: the refusal proves that this send moved nothing. Anything else
+    waits until neither we nor the gateway can still be working on it.
+    """
+    match outcome:
+        case Unknown(cause):
+            return Move(
+                claim,
+                AttemptStatus.UNKNOWN,
+                inquire_at=claim.claimed_at + leases.lease + leases.settle_delay,
+                declines=claim.declines,
+                message=cause,
+            )
+        case Duplicate(message):
+            return Move(
+                claim,
+                AttemptStatus.UNKNOWN,
+                inquire_at=now,
+                declines=claim.declines,
+                message=message,
+                held_by_gateway=True,
+            )
+        case _:
+            assert_never(outcome)
+
+
+def after_inquiry(
+    question: Question, finding: Finding, rules: CollectionRules, now: datetime
+) -> Move:
+    """Return what follows from what the gateway holds."""
+    claim = question.claim
+    match finding:
+        case Paid() | Declined():
+            return settle(claim, finding, rules.dunning, now)
+        case Conflict(cause):
+            return park(claim, cause, now)
+        case StillUnresolved(cause):
+            return _ask_again(question, cause, rules.inquiry, now, no_records=0)
+        case NoRecord():
+            if question.held_by_gateway:
+                cause = "refused as a duplicate, yet the gateway shows no record"
+                return _ask_again(question, cause, rules.inquiry, now, no_records=0)
+            found_nothing = question.no_records + 1
+            if found_nothing < rules.inquiry.no_records_needed:
+                cause = "the gateway shows no record yet"
+                return _ask_again(question, cause, rules.inquiry, now, no_records=found_nothing)
+            return Move(
+                claim,
+                AttemptStatus.WAITING,
+                next_attempt_at=now,
+                declines=claim.declines,
+                message="the gateway holds no record: sent again under the same merchant_uid",
+            )
+        case _:
+            assert_never(finding)
+
+
+def park(claim: Claim, cause: str, now: datetime) -> Move:
+    """Return what follows when only a person can decide."""
+    return Move(
+        claim,
+        AttemptStatus.PARKED,
+        declines=claim.declines,
+        message=cause,
+        dead_letter=cause,
+        events=(_event(EventName.PAYMENT_PARKED, claim, now, cause=cause),),
+    )
+
+
+def _ask_again(
+    question: Question, cause: str, policy: InquiryPolicy, now: datetime, *, no_records: int
+) -> Move:
+    """Return the next inquiry, or a person once the deadline is over."""
+    if now - question.claim.claimed_at >= policy.deadline:
+        return park(question.claim, f"unknown since {question.claim.claimed_at}: {cause}", now)
+    inquiries = question.inquiries + 1
+    return Move(
+        question.claim,
+        AttemptStatus.UNKNOWN,
+        inquire_at=now + policy.gap(inquiries),
+        inquiries=inquiries,
+        no_records=no_records,
+        held_by_gateway=question.held_by_gateway,
+        declines=question.claim.declines,
+        message=cause,
+    )
+
+
+def _paid(claim: Claim, outcome: Paid, now: datetime) -> Move:
+    """Return the move of a collected invoice."""
+    paid_at = outcome.paid_at or now
+    return Move(
+        claim,
+        AttemptStatus.PAID,
+        InvoiceStatus.PAID,
+        declines=claim.declines,
+        imp_uid=outcome.imp_uid,
+        receipt_url=outcome.receipt_url,
+        paid_at=paid_at,
+        settled_at=now,
+        recovers=claim.subscription_status is SubscriptionStatus.PAST_DUE,
+        events=(_event(EventName.INVOICE_PAID, claim, now, imp_uid=outcome.imp_uid),),
+    )
+
+
+def _declined(claim: Claim, outcome: Declined, dunning: DunningPolicy, now: datetime) -> Move:
+    """Return the move of a definite decline: the next dunning step, or the end."""
+    declines = claim.declines + 1
+    step = after_decline(dunning, declines, now)
+    events = [
+        _event(
+            EventName.PAYMENT_DECLINED,
+            claim,
+            now,
+            imp_uid=outcome.imp_uid,
+            fail_reason=outcome.fail_reason,
+            declines=declines,
+        )
+    ]
+    went_past_due = claim.subscription_status is SubscriptionStatus.ACTIVE
+    status: SubscriptionStatus | None = SubscriptionStatus.PAST_DUE if went_past_due else None
+    invoice_status = InvoiceStatus.OPEN
+    next_attempt_at: datetime | None = None
+    match step:
+        case TryAgain(at):
+            next_attempt_at = at
+        case GiveUp(action):
+            invoice_status = InvoiceStatus.UNCOLLECTIBLE
+            events.append(_event(EventName.INVOICE_UNCOLLECTIBLE, claim, now, declines=declines))
+            if action is TerminalAction.CANCEL:
+                status = SubscriptionStatus.CANCELED
+        case _:
+            assert_never(step)
+    return Move(
+        claim,
+        AttemptStatus.DECLINED,
+        invoice_status,
+        next_attempt_at=next_attempt_at,
+        declines=declines,
+        imp_uid=outcome.imp_uid,
+        message=outcome.fail_reason,
+        settled_at=now,
+        subscription_status=status,
+        events=tuple(events),
+    )
+
+
+def _method_dead(claim: Claim, outcome: MethodDead, now: datetime) -> Move:
+    """Return the move of a dead billing key: stop, and ask the buyer for a new method."""
+    went_past_due = claim.subscription_status is SubscriptionStatus.ACTIVE
+    return Move(
+        claim,
+        AttemptStatus.METHOD_DEAD,
+        declines=claim.declines,
+        imp_uid=outcome.imp_uid,
+        message=outcome.message,
+        settled_at=now,
+        subscription_status=SubscriptionStatus.PAST_DUE if went_past_due else None,
+        billing_key_dead=True,
+        events=(_event(EventName.BILLING_KEY_DEAD, claim, now, message=outcome.message),),
+    )
+
+
+def _event(name: EventName, claim: Claim, at: datetime, **data: str | int | None) -> Event:
+    """Return an event about a claim, with the ids and the amount every reader needs."""
+    return Event(
+        name,
+        claim.subscription_id,
+        {
+            "invoice_id": claim.invoice_id,
+            "period_index": claim.period.index,
+            "attempt_number": claim.number,
+            "merchant_uid": claim.merchant_uid,
+            "amount": claim.price.amount,
+            "tax_free": claim.price.tax_free,
+            "at": at.isoformat(),
+            **data,
+        },
+    )

@@ -1,0 +1,119 @@
+"""The standing agreement to be billed."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from shared.billing.calendar import BillingCycle
+from shared.billing.errors import InvalidAgreementError
+from shared.billing.money import Price
+
+# PortOne's limits (V1 spec, `again.name`, `again.customer_uid`, `again.buyer_*`), in characters.
+ORDER_NAME_LENGTH_MAX = 40
+CUSTOMER_UID_LENGTH_MAX = 80
+BUYER_NAME_LENGTH_MAX = 16
+BUYER_EMAIL_LENGTH_MAX = 64
+BUYER_TEL_LENGTH_MAX = 16
+
+
+class SubscriptionStatus(enum.StrEnum):
+    """The life of a subscription.
+
+    ``active`` and ``past_due`` are billed on every renewal; ``canceled`` never again.
+    """
+
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    CANCELED = "canceled"
+
+
+BILLABLE = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
+
+
+class BillingKeyStatus(enum.StrEnum):
+    """Whether a stored payment method may be charged."""
+
+    ACTIVE = "active"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Buyer:
+    """What the gateway is told of the buyer, each part optional (``buyer_*`` of ``again``)."""
+
+    name: str | None = None
+    email: str | None = None
+    tel: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a part that PortOne would not take."""
+        limits = (
+            ("buyer name", self.name, BUYER_NAME_LENGTH_MAX),
+            ("buyer e-mail", self.email, BUYER_EMAIL_LENGTH_MAX),
+            ("buyer telephone", self.tel, BUYER_TEL_LENGTH_MAX),
+        )
+        for label, text, limit in limits:
+            if text is not None:
+                _require_text(label, text, limit)
+
+    def __repr__(self) -> str:
+        """Hide the person: a repr ends up in logs and tracebacks."""
+        return "Buyer(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a buyer signed up for: enough to open every period's invoice.
+
+    Attributes:
+        price: What one period costs.
+        order_name: What the buyer sees, 40 characters at most.
+        cycle: When each period begins.
+        first_period_index: The first period that is billed; 0 unless the anchor lies in the past.
+    """
+
+    price: Price
+    order_name: str
+    cycle: BillingCycle
+    first_period_index: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a name the gateway would refuse, or a negative first period."""
+        _require_text("order name", self.order_name, ORDER_NAME_LENGTH_MAX)
+        if self.first_period_index < 0:
+            message = f"first_period_index must be 0 or more, not {self.first_period_index}"
+            raise InvalidAgreementError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """An agreement in force, with where its billing stands."""
+
+    id: UUID
+    billing_key_id: int
+    agreement: Agreement
+    status: SubscriptionStatus
+    next_period_index: int
+    next_renewal_at: datetime | None
+    created_at: datetime
+
+
+def require_customer_uid(customer_uid: str) -> str:
+    """Return ``customer_uid`` if PortOne would take it, or refuse it without repeating it."""
+    _require_text("customer_uid", customer_uid, CUSTOMER_UID_LENGTH_MAX, shown=False)
+    return customer_uid
+
+
+def _require_text(label: str, text: str, limit: int, *, shown: bool = True) -> None:
+    """Refuse empty, over-long or unprintable text."""
+    fault = None
+    if not text.strip():
+        fault = "must not be empty"
+    elif len(text) > limit:
+        fault = f"must have {limit} characters at most, not {len(text)}"
+    elif not text.isprintable():
+        fault = "must not contain control characters"
+    if fault:
+        message = f"{label} {fault}" + (f": {text[:limit]!r}" if shown and text.strip() else "")
+        raise InvalidAgreementError(message)

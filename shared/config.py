@@ -1,0 +1,157 @@
+"""Settings from the environment, all faults reported at once, with no default for a secret."""
+
+import enum
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, PositiveFloat, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.billing.attempt import Leases
+from shared.billing.catch_up import CatchUp, CatchUpPolicy
+from shared.billing.collection import CollectionRules, InquiryPolicy, ResendPolicy
+from shared.billing.dunning import DunningPolicy, TerminalAction
+from shared.billing.errors import BillingError
+from shared.billing.use_confirmation import UseConfirmation
+
+Seconds = PositiveFloat
+SecondsList = Annotated[tuple[Seconds, ...], Field(min_length=1)]
+
+
+class LogFormat(enum.StrEnum):
+    """How log lines look."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class SettingsError(Exception):
+    """The environment does not make valid settings; the text lists every fault."""
+
+
+class Settings(BaseSettings):
+    """Everything that differs between installations; ``.env.example`` explains each.
+
+    Durations are seconds.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="DALMADA_",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        secrets_dir=None,
+    )
+
+    database_url: SecretStr
+    redis_url: SecretStr
+
+    portone_base_url: str = "https://api.iamport.kr"
+    portone_imp_key: SecretStr
+    portone_imp_secret: SecretStr
+    portone_test_mode: bool = False
+    minimum_amount: Annotated[int, Field(ge=1)] = 10
+    naver_use_cfm: UseConfirmation = UseConfirmation.NONE
+    dead_method_markers: tuple[str, ...] = ()
+
+    gateway_connect_timeout_s: Seconds = 5.0
+    gateway_read_timeout_s: Seconds = 60.0
+    gateway_total_timeout_s: Seconds = 75.0
+    gateway_connections_max: Annotated[int, Field(ge=1, le=4096)] = 512
+
+    send_window_s: Seconds = 30.0
+    lease_s: Seconds = 120.0
+    settle_delay_s: Seconds = 180.0
+    inquiry_gaps_s: SecondsList = (30.0, 60.0, 300.0, 900.0, 3600.0)
+    unknown_deadline_s: Seconds = 86_400.0
+    no_records_needed: Annotated[int, Field(ge=1, le=10)] = 2
+    resend_delay_s: Seconds = 10.0
+    resend_delay_max_s: Seconds = 900.0
+    hold_s: Seconds = 300.0
+
+    dunning_delays_s: tuple[Seconds, ...] = (172_800.0, 432_000.0, 604_800.0)
+    dunning_terminal_action: TerminalAction = TerminalAction.LEAVE_PAST_DUE
+    catch_up: CatchUp = CatchUp.BILL_LATEST
+    catch_up_periods_max: Annotated[int, Field(ge=1, le=100)] = 3
+
+    charge_batch_size: Annotated[int, Field(ge=1, le=500)] = 25
+    scan_interval_s: Seconds = 5.0
+    scan_rows_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    queued_batches_max: Annotated[int, Field(ge=1)] = 400
+    redispatch_after_s: Seconds = 120.0
+    relay_rows_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    event_stream: str = "dalmada:events"
+    event_stream_length_max: Annotated[int, Field(ge=1_000)] = 1_000_000
+    leader_lease_s: Seconds = 15.0
+
+    database_connections_max: Annotated[int, Field(ge=1, le=200)] = 10
+    log_format: LogFormat = LogFormat.JSON
+    log_level: str = "INFO"
+    state_dir: Path = Path("/tmp")  # noqa: S108 - only heartbeats of the processes go there
+
+    @model_validator(mode="after")
+    def _rules_agree(self) -> Self:
+        """Build every rule once, so that contradictions are found at the start."""
+        try:
+            _ = self.collection_rules, self.catch_up_policy
+        except BillingError as error:
+            raise ValueError(str(error)) from error
+        parts = self.gateway_connect_timeout_s, self.gateway_read_timeout_s
+        if max(parts) > self.gateway_total_timeout_s:
+            message = "gateway_total_timeout_s must not be shorter than its parts"
+            raise ValueError(message)
+        return self
+
+    @property
+    def leases(self) -> Leases:
+        """The times that keep two sends of one attempt apart."""
+        return Leases(
+            send_window=timedelta(seconds=self.send_window_s),
+            total_timeout=timedelta(seconds=self.gateway_total_timeout_s),
+            lease=timedelta(seconds=self.lease_s),
+            settle_delay=timedelta(seconds=self.settle_delay_s),
+        )
+
+    @property
+    def collection_rules(self) -> CollectionRules:
+        """The rules by which endings become rows."""
+        return CollectionRules(
+            leases=self.leases,
+            dunning=DunningPolicy(
+                tuple(timedelta(seconds=delay) for delay in self.dunning_delays_s),
+                self.dunning_terminal_action,
+            ),
+            resend=ResendPolicy(
+                delay=timedelta(seconds=self.resend_delay_s),
+                delay_max=timedelta(seconds=self.resend_delay_max_s),
+                hold=timedelta(seconds=self.hold_s),
+            ),
+            inquiry=InquiryPolicy(
+                gaps=tuple(timedelta(seconds=gap) for gap in self.inquiry_gaps_s),
+                deadline=timedelta(seconds=self.unknown_deadline_s),
+                no_records_needed=self.no_records_needed,
+            ),
+        )
+
+    @property
+    def catch_up_policy(self) -> CatchUpPolicy:
+        """What is billed after the scheduler stood still."""
+        return CatchUpPolicy(self.catch_up, self.catch_up_periods_max)
+
+
+def load() -> Settings:
+    """Return the settings of this environment.
+
+    Raises:
+        SettingsError: With one line for every fault, naming the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors(include_url=False, include_input=False, include_context=False):
+            name = "_".join(str(part) for part in fault["loc"]).upper()
+            variable = f"DALMADA_{name}: " if name else ""
+            lines.append(f"  {variable}{fault['msg']}")
+        raise SettingsError("the settings are not valid:\n" + "\n".join(lines)) from None

@@ -1,0 +1,1 @@
+"""PostgreSQL, the only truth: engine, tables, repositories (rows to domain values), migrations."""

@@ -1,0 +1,224 @@
+"""Invoices: opened once a period, found when due, closed without a charge where none is owed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.calendar import Period
+from shared.billing.events import Event, EventName
+from shared.billing.invoice import Invoice, InvoiceStatus, NewInvoice
+from shared.billing.money import Price
+from shared.db import outbox
+from shared.db.holds import HELD
+from shared.db.text import to_json
+
+_COLUMNS = """
+    id, subscription_id, period_index, period_start_at, period_end_at, amount, tax_free, order_name,
+    status, declines, next_attempt_at, paid_at, message
+"""
+
+
+async def open_new(
+    connection: AsyncConnection, new: Sequence[NewInvoice], now: datetime
+) -> list[int]:
+    """Open invoices that are due at once, and tell of each in the same transaction.
+
+    Returns the ids of those that did not exist yet: a period is billed once, whoever asks.
+    """
+    if not new:
+        return []
+    rows = [
+        {
+            "subscription_id": str(invoice.subscription_id),
+            "period_index": invoice.period.index,
+            "period_start_at": invoice.period.start_at.isoformat(),
+            "period_end_at": invoice.period.end_at.isoformat(),
+            "amount": invoice.price.amount,
+            "tax_free": invoice.price.tax_free,
+            "order_name": invoice.order_name,
+        }
+        for invoice in new
+    ]
+    opened = list(await connection.execute(_OPEN, {"rows": to_json(rows), "now": now}))
+    await outbox.write(
+        connection,
+        [
+            Event(
+                EventName.INVOICE_OPENED,
+                row.subscription_id,
+                {
+                    "invoice_id": row.id,
+                    "period_index": row.period_index,
+                    "amount": row.amount,
+                    "tax_free": row.tax_free,
+                    "at": now.isoformat(),
+                },
+            )
+            for row in opened
+        ],
+    )
+    return [row.id for row in opened]
+
+
+_OPEN = text(
+    """
+    INSERT INTO invoices (
+        subscription_id, period_index, period_start_at, period_end_at, amount, tax_free,
+        order_name, next_attempt_at
+    )
+    SELECT subscription_id, period_index, period_start_at, period_end_at, amount, tax_free,
+        order_name, :now
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
+        subscription_id uuid, period_index int, period_start_at timestamptz,
+        period_end_at timestamptz, amount bigint, tax_free bigint, order_name text
+    )
+    ORDER BY subscription_id, period_index
+    ON CONFLICT (subscription_id, period_index) DO NOTHING
+    RETURNING id, subscription_id, period_index, amount, tax_free
+    """
+)
+
+
+async def dispatch_due(
+    connection: AsyncConnection, limit: int, now: datetime, resend_after: timedelta
+) -> list[int]:
+    """Return due invoices for which no message is under way, and note that one will be.
+
+    A message that was lost (an emptied broker, a death before publishing) is sent again after
+    ``resend_after``. Nothing is due while the gateway is on hold.
+    """
+    rows = await connection.execute(
+        text(
+            f"""
+            WITH due AS (
+                SELECT id FROM invoices
+                WHERE status = 'open' AND next_attempt_at <= :now
+                  AND (dispatched_at IS NULL OR dispatched_at <= :lost)
+                  AND NOT {HELD}
+                ORDER BY next_attempt_at LIMIT :limit
+                FOR NO KEY UPDATE SKIP LOCKED
+            )
+            UPDATE invoices i SET dispatched_at = :now FROM due WHERE i.id = due.id
+            RETURNING i.id
+            """  # noqa: S608 - made of constants only
+        ),
+        {"now": now, "lost": now - resend_after, "limit": limit},
+    )
+    return sorted(row.id for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """An end, or a stop, of an invoice for which the gateway is not called."""
+
+    invoice_id: int
+    status: InvoiceStatus
+    message: str | None
+    event: Event | None
+
+
+async def close_without_call(
+    connection: AsyncConnection, closings: Sequence[Closing], now: datetime
+) -> None:
+    """Write closings of invoices that the caller holds locked.
+
+    An invoice that stays open is taken off the list of what is due; its message says what it
+    waits for.
+    """
+    if not closings:
+        return
+    rows = [
+        {"id": closing.invoice_id, "status": closing.status, "message": closing.message}
+        for closing in closings
+    ]
+    await connection.execute(
+        text(
+            """
+            UPDATE invoices i
+            SET status = c.status, message = c.message, next_attempt_at = NULL,
+                dispatched_at = NULL, paid_at = CASE WHEN c.status = 'paid' THEN :now END
+            FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+                AS c (id bigint, status text, message text)
+            WHERE i.id = c.id AND i.status = 'open'
+            """
+        ),
+        {"rows": to_json(rows), "now": now},
+    )
+    await outbox.write(connection, [closing.event for closing in closings if closing.event])
+
+
+async def newest(
+    connection: AsyncConnection,
+    *,
+    limit: int,
+    status: InvoiceStatus | None = None,
+    subscription_id: UUID | None = None,
+) -> list[Invoice]:
+    """Return the newest invoices, newest first."""
+    rows = await connection.execute(
+        text(
+            f"""
+            SELECT {_COLUMNS} FROM invoices
+            WHERE (CAST(:status AS text) IS NULL OR status = :status)
+              AND (CAST(:subscription_id AS uuid) IS NULL OR subscription_id = :subscription_id)
+            ORDER BY id DESC LIMIT :limit
+            """  # noqa: S608 - made of constants only
+        ),
+        {"status": status, "subscription_id": subscription_id, "limit": limit},
+    )
+    return [_invoice(row) for row in rows]
+
+
+async def get(connection: AsyncConnection, invoice_id: int) -> Invoice | None:
+    """Return one invoice."""
+    row = (
+        await connection.execute(
+            text(f"SELECT {_COLUMNS} FROM invoices WHERE id = :id"),  # noqa: S608 - constants only
+            {"id": invoice_id},
+        )
+    ).first()
+    return _invoice(row) if row else None
+
+
+async def counts(connection: AsyncConnection) -> dict[InvoiceStatus, int]:
+    """Return how many invoices stand in each status."""
+    rows = await connection.execute(
+        text("SELECT status, count(*) AS invoices FROM invoices GROUP BY status")
+    )
+    return {InvoiceStatus(row.status): row.invoices for row in rows}
+
+
+async def due_backlog(connection: AsyncConnection, now: datetime) -> tuple[int, datetime | None]:
+    """Return how many invoices are due and since when the oldest of them is."""
+    row = (
+        await connection.execute(
+            text(
+                """
+                SELECT count(*) AS due, min(next_attempt_at) AS oldest
+                FROM invoices WHERE status = 'open' AND next_attempt_at <= :now
+                """
+            ),
+            {"now": now},
+        )
+    ).one()
+    return row.due, row.oldest
+
+
+def _invoice(row: Row[Any]) -> Invoice:
+    return Invoice(
+        id=row.id,
+        subscription_id=row.subscription_id,
+        period=Period(row.period_index, row.period_start_at, row.period_end_at),
+        price=Price(row.amount, row.tax_free),
+        order_name=row.order_name,
+        status=InvoiceStatus(row.status),
+        declines=row.declines,
+        next_attempt_at=row.next_attempt_at,
+        paid_at=row.paid_at,
+        message=row.message,
+    )

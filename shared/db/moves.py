@@ -1,0 +1,149 @@
+"""Moves: what an ending changes, written for a whole group at once under compare-and-set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptStatus
+from shared.billing.collection import Move
+from shared.db.tables import one_of
+from shared.db.text import storable, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Which moves were written.
+
+    Attributes:
+        won: Attempts whose move was written.
+        stray_payments: Attempts that turned out paid while their invoice was no longer open.
+    """
+
+    won: frozenset[int]
+    stray_payments: frozenset[int]
+
+
+async def apply_moves(connection: AsyncConnection, moves: Sequence[Move]) -> Applied:
+    """Write moves, each under compare-and-set: attempt, invoice and events together or not at all.
+
+    A move wins only while its attempt is unresolved and nobody has sent it again since. One that
+    reports money wins from every unsettled state, since the gateway's word ends all waiting.
+    """
+    rows = [_move_row(move) for move in moves]
+    told = [
+        {
+            "attempt_id": move.claim.attempt_id,
+            "subscription_id": str(event.subscription_id),
+            "name": event.name,
+            "data": event.data,
+        }
+        for move in moves
+        for event in move.events
+    ]
+    result = await connection.execute(_APPLY, {"moves": to_json(rows), "events": to_json(told)})
+    written = list(result)
+    return Applied(
+        frozenset(row.attempt_id for row in written),
+        frozenset(row.attempt_id for row in written if row.paid and row.invoice_id is None),
+    )
+
+
+_APPLY = text(
+    f"""
+    WITH moves AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
+            attempt_id bigint, send_number int, attempt_status text, invoice_status text,
+            next_attempt_at timestamptz, inquire_at timestamptz, inquiries int, no_records int,
+            held_by_gateway boolean, declines int, imp_uid text, receipt_url text, message text,
+            paid_at timestamptz, settled_at timestamptz
+        )
+    ), won AS (
+        UPDATE payment_attempts a
+        SET status = m.attempt_status, inquire_at = m.inquire_at, inquiries = m.inquiries,
+            no_records = m.no_records, held_by_gateway = m.held_by_gateway, imp_uid = m.imp_uid,
+            receipt_url = m.receipt_url, message = m.message, settled_at = m.settled_at
+        FROM moves m
+        WHERE a.id = m.attempt_id AND a.send_number = m.send_number
+          AND (a.{one_of("status", INQUIRABLE)}
+               OR m.attempt_status = 'paid' AND a.{one_of("status", UNSETTLED)})
+        RETURNING a.id, a.invoice_id, m.attempt_status = 'paid' AS paid
+    ), moved AS (
+        UPDATE invoices i
+        SET status = m.invoice_status, next_attempt_at = m.next_attempt_at, dispatched_at = NULL,
+            declines = m.declines, paid_at = m.paid_at, message = m.message
+        FROM won w JOIN moves m ON m.attempt_id = w.id
+        WHERE i.id = w.invoice_id AND i.status = 'open'
+        RETURNING i.id
+    ), told AS (
+        INSERT INTO events (subscription_id, name, data)
+        SELECT e.subscription_id, e.name, e.data
+        FROM ROWS FROM (
+            jsonb_to_recordset(CAST(:events AS jsonb))
+            AS (attempt_id bigint, subscription_id uuid, name text, data jsonb)
+        ) WITH ORDINALITY AS e (attempt_id, subscription_id, name, data, position)
+        JOIN won w ON w.id = e.attempt_id
+        ORDER BY e.position
+    )
+    SELECT w.id AS attempt_id, w.paid, moved.id AS invoice_id
+    FROM won w LEFT JOIN moved ON moved.id = w.invoice_id
+    """  # noqa: S608 - made of constants only
+)
+
+
+async def standing(
+    connection: AsyncConnection, attempt_ids: Sequence[int]
+) -> dict[int, tuple[AttemptStatus, str | None]]:
+    """Return the status and ``imp_uid`` of attempts, for a move that came too late."""
+    rows = await connection.execute(
+        text(
+            """
+            SELECT id, status, imp_uid FROM payment_attempts
+            WHERE id = ANY(CAST(:ids AS bigint[]))
+            """
+        ),
+        {"ids": list(attempt_ids)},
+    )
+    return {row.id: (AttemptStatus(row.status), row.imp_uid) for row in rows}
+
+
+async def dead_methods(connection: AsyncConnection, since: datetime) -> tuple[int, int]:
+    """Return how many attempts were settled since an instant, and how many by a dead method."""
+    row = (
+        await connection.execute(
+            text(
+                """
+                SELECT count(*) AS settled, count(*) FILTER (WHERE status = 'method_dead') AS dead
+                FROM payment_attempts WHERE settled_at >= :since
+                """
+            ),
+            {"since": since},
+        )
+    ).one()
+    return row.settled, row.dead
+
+
+def _move_row(move: Move) -> dict[str, str | int | bool | None]:
+    return {
+        "attempt_id": move.claim.attempt_id,
+        "send_number": move.claim.send_number,
+        "attempt_status": move.attempt_status,
+        "invoice_status": move.invoice_status,
+        "next_attempt_at": _iso(move.next_attempt_at),
+        "inquire_at": _iso(move.inquire_at),
+        "inquiries": move.inquiries,
+        "no_records": move.no_records,
+        "held_by_gateway": move.held_by_gateway,
+        "declines": move.declines,
+        "imp_uid": move.imp_uid,
+        "receipt_url": move.receipt_url,
+        "message": None if move.message is None else storable(move.message),
+        "paid_at": _iso(move.paid_at),
+        "settled_at": _iso(move.settled_at),
+    }
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()

@@ -1,0 +1,93 @@
+"""Events, written in the transaction of the change and relayed afterwards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.events import Event
+from shared.db.text import to_json
+
+# Any number that no other advisory lock of ours uses: one relay at a time keeps events in order.
+_RELAY_LOCK = 726_582_001
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with the id by which a reader knows it again."""
+
+    id: int
+    subscription_id: UUID
+    name: str
+    data: dict[str, str | int | None]
+    created_at: datetime
+
+
+async def write(connection: AsyncConnection, events: Sequence[Event]) -> None:
+    """Write events in the order given; part of the caller's transaction."""
+    if not events:
+        return
+    rows = [
+        {"subscription_id": str(event.subscription_id), "name": event.name, "data": event.data}
+        for event in events
+    ]
+    await connection.execute(_WRITE, {"rows": to_json(rows)})
+
+
+_WRITE = text(
+    """
+    INSERT INTO events (subscription_id, name, data)
+    SELECT subscription_id, name, data
+    FROM ROWS FROM (
+        jsonb_to_recordset(CAST(:rows AS jsonb)) AS (subscription_id uuid, name text, data jsonb)
+    ) WITH ORDINALITY AS e (subscription_id, name, data, position)
+    ORDER BY position
+    """
+)
+
+
+async def unrelayed(connection: AsyncConnection, limit: int) -> list[StoredEvent]:
+    """Return the oldest events that were not relayed, or none while another process relays.
+
+    The lock is held until the caller's transaction ends, so two relays never interleave.
+    """
+    free = await connection.scalar(
+        text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _RELAY_LOCK}
+    )
+    if not free:
+        return []
+    rows = await connection.execute(_UNRELAYED, {"limit": limit})
+    return [StoredEvent(*row) for row in rows]
+
+
+_UNRELAYED = text(
+    """
+    SELECT id, subscription_id, name, data, created_at
+    FROM events WHERE relayed_at IS NULL ORDER BY id LIMIT :limit
+    """
+)
+
+
+async def mark_relayed(connection: AsyncConnection, ids: Sequence[int], now: datetime) -> None:
+    """Mark events as relayed."""
+    await connection.execute(
+        text("UPDATE events SET relayed_at = :now WHERE id = ANY(CAST(:ids AS bigint[]))"),
+        {"now": now, "ids": list(ids)},
+    )
+
+
+async def anything_waits(connection: AsyncConnection) -> bool:
+    """Say whether any event waits to be relayed."""
+    found = await connection.scalar(
+        text("SELECT EXISTS (SELECT FROM events WHERE relayed_at IS NULL)")
+    )
+    return bool(found)
+
+
+async def backlog(connection: AsyncConnection) -> int:
+    """Return how many events wait to be relayed."""
+    count = await connection.scalar(text("SELECT count(*) FROM events WHERE relayed_at IS NULL"))
+    return int(count or 0)

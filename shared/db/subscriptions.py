@@ -1,0 +1,324 @@
+"""Subscriptions and their billing keys: added, found when due, moved on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
+from shared.billing.errors import BillingError
+from shared.billing.events import Event, EventName
+from shared.billing.money import Price
+from shared.billing.subscription import (
+    BILLABLE,
+    Agreement,
+    Buyer,
+    Subscription,
+    SubscriptionStatus,
+)
+from shared.db import outbox
+from shared.db.tables import one_of
+from shared.db.text import to_json
+
+_COLUMNS = """
+    id, billing_key_id, amount, tax_free, order_name, interval_unit, interval_count, anchor_at,
+    time_zone, status, next_period_index, next_renewal_at, created_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSubscription:
+    """A subscription about to be added, with the buyer's key at the gateway."""
+
+    id: UUID
+    customer_uid: str
+    buyer: Buyer
+    agreement: Agreement
+
+    def __repr__(self) -> str:
+        """Name the subscription by its id only: the billing key is a secret."""
+        return f"NewSubscription(id={self.id})"
+
+
+async def add(connection: AsyncConnection, new: Sequence[NewSubscription], now: datetime) -> None:
+    """Add subscriptions, and the billing keys that are not known yet, and tell of each."""
+    keys = [
+        {
+            "customer_uid": item.customer_uid,
+            "buyer_name": item.buyer.name,
+            "buyer_email": item.buyer.email,
+            "buyer_tel": item.buyer.tel,
+        }
+        for item in new
+    ]
+    await connection.execute(_ADD_KEYS, {"rows": to_json(keys)})
+    rows = [
+        {
+            "id": str(item.id),
+            "customer_uid": item.customer_uid,
+            "amount": item.agreement.price.amount,
+            "tax_free": item.agreement.price.tax_free,
+            "order_name": item.agreement.order_name,
+            "interval_unit": item.agreement.cycle.interval.unit,
+            "interval_count": item.agreement.cycle.interval.count,
+            "anchor_at": item.agreement.cycle.anchor_at.isoformat(),
+            "time_zone": item.agreement.cycle.time_zone,
+            "next_period_index": item.agreement.first_period_index,
+            "next_renewal_at": item.agreement.cycle.period(
+                item.agreement.first_period_index
+            ).start_at.isoformat(),
+        }
+        for item in new
+    ]
+    await connection.execute(_ADD, {"rows": to_json(rows)})
+    await outbox.write(
+        connection,
+        [
+            Event(
+                EventName.SUBSCRIPTION_CREATED,
+                item.id,
+                {"amount": item.agreement.price.amount, "at": now.isoformat()},
+            )
+            for item in new
+        ],
+    )
+
+
+_ADD_KEYS = text(
+    """
+    INSERT INTO billing_keys (customer_uid, buyer_name, buyer_email, buyer_tel)
+    SELECT DISTINCT ON (customer_uid) customer_uid, buyer_name, buyer_email, buyer_tel
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS k (
+        customer_uid text, buyer_name text, buyer_email text, buyer_tel text
+    )
+    ORDER BY customer_uid
+    ON CONFLICT (customer_uid) DO UPDATE
+    SET buyer_name = coalesce(excluded.buyer_name, billing_keys.buyer_name),
+        buyer_email = coalesce(excluded.buyer_email, billing_keys.buyer_email),
+        buyer_tel = coalesce(excluded.buyer_tel, billing_keys.buyer_tel)
+    """
+)
+_ADD = text(
+    """
+    INSERT INTO subscriptions (
+        id, billing_key_id, amount, tax_free, order_name, interval_unit, interval_count, anchor_at,
+        time_zone, next_period_index, next_renewal_at
+    )
+    SELECT n.id, k.id, amount, tax_free, order_name, interval_unit, interval_count, anchor_at,
+        time_zone, next_period_index, next_renewal_at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
+        id uuid, customer_uid text, amount bigint, tax_free bigint, order_name text,
+        interval_unit text, interval_count int, anchor_at timestamptz, time_zone text,
+        next_period_index int, next_renewal_at timestamptz
+    )
+    JOIN billing_keys k ON k.customer_uid = n.customer_uid
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DueSubscriptions:
+    """Subscriptions to be renewed, and those whose row makes no sense, with the reason."""
+
+    countable: tuple[Subscription, ...]
+    faulty: Mapping[UUID, str]
+
+
+async def lock_due(connection: AsyncConnection, limit: int, now: datetime) -> DueSubscriptions:
+    """Lock subscriptions whose renewal is due, leaving out those another scan holds.
+
+    One row that cannot be counted (a time zone that no longer exists) must not hold up the others.
+    """
+    rows = await connection.execute(
+        text(
+            f"""
+            SELECT {_COLUMNS} FROM subscriptions
+            WHERE {one_of("status", BILLABLE)} AND next_renewal_at <= :now
+            ORDER BY next_renewal_at LIMIT :limit
+            FOR NO KEY UPDATE SKIP LOCKED
+            """  # noqa: S608 - made of constants only
+        ),
+        {"now": now, "limit": limit},
+    )
+    countable: list[Subscription] = []
+    faulty: dict[UUID, str] = {}
+    for row in rows:
+        try:
+            countable.append(_subscription(row))
+        except BillingError as error:
+            faulty[row.id] = str(error)
+    return DueSubscriptions(tuple(countable), faulty)
+
+
+async def postpone(connection: AsyncConnection, ids: Sequence[UUID], until: datetime) -> None:
+    """Look at subscriptions that cannot be renewed again later, so that they block nobody."""
+    await connection.execute(
+        text(
+            """
+            UPDATE subscriptions SET next_renewal_at = :until
+            WHERE id = ANY(CAST(:ids AS uuid[])) AND next_renewal_at IS NOT NULL
+            """
+        ),
+        {"ids": list(ids), "until": until},
+    )
+
+
+async def advance(
+    connection: AsyncConnection, next_periods: Mapping[UUID, tuple[int, datetime]]
+) -> None:
+    """Write the next period, as (index, start), of subscriptions the caller holds locked."""
+    rows = [
+        {"id": str(id_), "next_period_index": index, "next_renewal_at": start_at.isoformat()}
+        for id_, (index, start_at) in next_periods.items()
+    ]
+    await connection.execute(
+        text(
+            """
+            UPDATE subscriptions s
+            SET next_period_index = n.next_period_index, next_renewal_at = n.next_renewal_at
+            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
+                id uuid, next_period_index int, next_renewal_at timestamptz
+            )
+            WHERE s.id = n.id AND s.next_period_index <= n.next_period_index
+            """
+        ),
+        {"rows": to_json(rows)},
+    )
+
+
+async def change_status(
+    connection: AsyncConnection,
+    wanted: Mapping[UUID, SubscriptionStatus],
+    now: datetime,
+) -> None:
+    """Move subscriptions to past due or to their end, and tell of each that really moved.
+
+    A canceled subscription stays so, whatever a late outcome says.
+    """
+    rows = [{"id": str(id_), "status": status} for id_, status in wanted.items()]
+    changed = await connection.execute(
+        text(
+            """
+            WITH wanted AS (
+                SELECT s.id, w.status
+                FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w (id uuid, status text)
+                JOIN subscriptions s ON s.id = w.id
+                WHERE s.status <> 'canceled' AND s.status <> w.status
+                ORDER BY s.id FOR NO KEY UPDATE OF s
+            )
+            UPDATE subscriptions s
+            SET status = w.status,
+                next_renewal_at = CASE WHEN w.status = 'canceled' THEN NULL
+                    ELSE s.next_renewal_at END
+            FROM wanted w WHERE s.id = w.id
+            RETURNING s.id, s.status
+            """
+        ),
+        {"rows": to_json(rows)},
+    )
+    await outbox.write(connection, [_status_event(row.id, row.status, now) for row in changed])
+
+
+async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetime) -> None:
+    """Make past-due subscriptions active again once no declined invoice of theirs is open."""
+    changed = await connection.execute(
+        text(
+            """
+            UPDATE subscriptions s SET status = 'active'
+            WHERE s.id = ANY(CAST(:ids AS uuid[])) AND s.status = 'past_due'
+              AND NOT EXISTS (
+                  SELECT FROM invoices i
+                  WHERE i.subscription_id = s.id AND i.status = 'open' AND i.declines > 0
+              )
+            RETURNING s.id, s.status
+            """
+        ),
+        {"ids": list(ids)},
+    )
+    await outbox.write(connection, [_status_event(row.id, row.status, now) for row in changed])
+
+
+async def bury_keys(connection: AsyncConnection, billing_key_ids: Sequence[int]) -> None:
+    """Mark billing keys as not to be charged any more."""
+    await connection.execute(
+        text(
+            """
+            UPDATE billing_keys SET status = 'dead'
+            WHERE id IN (
+                SELECT id FROM billing_keys
+                WHERE id = ANY(CAST(:ids AS bigint[])) AND status = 'active'
+                ORDER BY id FOR NO KEY UPDATE
+            )
+            """
+        ),
+        {"ids": list(billing_key_ids)},
+    )
+
+
+async def get(connection: AsyncConnection, subscription_id: UUID) -> Subscription | None:
+    """Return one subscription."""
+    row = (
+        await connection.execute(
+            text(f"SELECT {_COLUMNS} FROM subscriptions WHERE id = :id"),  # noqa: S608 - constants
+            {"id": subscription_id},
+        )
+    ).first()
+    return _subscription(row) if row else None
+
+
+async def newest(
+    connection: AsyncConnection, *, limit: int, status: SubscriptionStatus | None = None
+) -> list[Subscription]:
+    """Return the newest subscriptions, newest first."""
+    rows = await connection.execute(
+        text(
+            f"""
+            SELECT {_COLUMNS} FROM subscriptions
+            WHERE CAST(:status AS text) IS NULL OR status = :status
+            ORDER BY created_at DESC, id LIMIT :limit
+            """  # noqa: S608 - made of constants only
+        ),
+        {"status": status, "limit": limit},
+    )
+    return [_subscription(row) for row in rows]
+
+
+async def counts(connection: AsyncConnection) -> dict[SubscriptionStatus, int]:
+    """Return how many subscriptions stand in each status."""
+    rows = await connection.execute(
+        text("SELECT status, count(*) AS subscriptions FROM subscriptions GROUP BY status")
+    )
+    return {SubscriptionStatus(row.status): row.subscriptions for row in rows}
+
+
+def _status_event(subscription_id: UUID, status: str, now: datetime) -> Event:
+    name = {
+        SubscriptionStatus.ACTIVE: EventName.SUBSCRIPTION_RECOVERED,
+        SubscriptionStatus.PAST_DUE: EventName.SUBSCRIPTION_PAST_DUE,
+        SubscriptionStatus.CANCELED: EventName.SUBSCRIPTION_CANCELED,
+    }[SubscriptionStatus(status)]
+    return Event(name, subscription_id, {"at": now.isoformat()})
+
+
+def _subscription(row: Row[Any]) -> Subscription:
+    return Subscription(
+        id=row.id,
+        billing_key_id=row.billing_key_id,
+        agreement=Agreement(
+            Price(row.amount, row.tax_free),
+            row.order_name,
+            BillingCycle(
+                row.anchor_at,
+                Interval(IntervalUnit(row.interval_unit), row.interval_count),
+                row.time_zone,
+            ),
+        ),
+        status=SubscriptionStatus(row.status),
+        next_period_index=row.next_period_index,
+        next_renewal_at=row.next_renewal_at,
+        created_at=row.created_at,
+    )

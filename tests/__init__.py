@@ -1,0 +1,1 @@
+"""Proof, from pure rules up to real processes that are killed."""

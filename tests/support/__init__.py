@@ -1,0 +1,1 @@
+"""What tests share: real servers, a sandbox, and processes of ours that can be killed."""

@@ -1,0 +1,67 @@
+"""A running sandbox, steered over its control API."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+IMP_KEY = "test-key"
+IMP_SECRET = "test-secret"
+
+
+class SandboxControl:
+    """What a test may ask of the sandbox; everything goes over HTTP."""
+
+    def __init__(self, url: str) -> None:
+        """Take the sandbox's address."""
+        self.url = url
+        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._ask("POST", "/_sandbox/reset")
+
+    def register(self, customer_uids: Sequence[str]) -> None:
+        """Register billing keys without the buyer's window."""
+        self._ask("POST", "/_sandbox/billing-keys", {"customer_uids": list(customer_uids)})
+
+    def behave(
+        self, customer_uid: str, script: Sequence[str | Mapping[str, Any]], then: str = "paid"
+    ) -> None:
+        """Script the endings of a buyer's next charges."""
+        body = {"script": list(script), "then": then}
+        self._ask("PUT", f"/_sandbox/behaviours/{customer_uid}", body)
+
+    def faults(self, **settings: Any) -> None:
+        """Change settings and fault rates."""
+        self._ask("PUT", "/_sandbox/faults", settings)
+
+    def book(self) -> list[dict[str, Any]]:
+        """Return every payment record."""
+        return list(self._ask("GET", "/_sandbox/payments")["payments"])
+
+    def paid(self) -> list[dict[str, Any]]:
+        """Return the records of money that moved."""
+        return [record for record in self.book() if record["status"] == "paid"]
+
+    def requests(self, merchant_uid: str | None = None) -> Any:
+        """Return counts of requests, or the charges seen for one ``merchant_uid``."""
+        suffix = f"?merchant_uid={merchant_uid}" if merchant_uid else ""
+        return self._ask("GET", f"/_sandbox/requests{suffix}")
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        response = self._client.request(method, path, json=body)
+        assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
+        return response.json()

@@ -1,0 +1,1 @@
+"""Does the work: charges, inquiries, events, and the operator's console."""

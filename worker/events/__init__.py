@@ -1,0 +1,1 @@
+"""The way out for events: the outbox's rows to a stream that others read."""

@@ -1,0 +1,1 @@
+"""The work itself: one verb a module, asynchronous, knowing neither Celery nor HTTP."""

@@ -1,0 +1,158 @@
+"""Collect invoices: claim, send, settle.
+
+1. *Claim*, in one transaction for the whole batch: the attempt is committed before a byte leaves.
+2. *Send*, with no transaction open: one POST each, side by side, never repeated.
+3. *Settle*, grouped over the endings that have arrived.
+
+A death after the claim leaves attempts ``claimed`` past their lease, which the inquiry owns. A
+message delivered again finds nothing due.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.attempt import AttemptStatus, Claim
+from shared.billing.collection import CollectionRules, after_send
+from shared.billing.events import Event, EventName
+from shared.billing.invoice import InvoiceStatus
+from shared.billing.money import Collectability, collectability, minimum_amount_text
+from shared.billing.outcome import Outcome, Unknown
+from shared.billing.subscription import BillingKeyStatus, SubscriptionStatus
+from shared.billing.use_confirmation import UseConfirmation, use_confirmation_on
+from shared.clock import Clock, boot_clock_s
+from shared.db import claims, invoices
+from shared.db.claims import DueInvoice
+from shared.db.engine import Database
+from shared.db.invoices import Closing
+from worker.services.ports import ChargeGateway, Settle
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction claimed, and how the other invoices of the message ended."""
+
+    claims: tuple[Claim, ...]
+    closed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeInvoices:
+    """Collect those of the invoices that are due."""
+
+    database: Database
+    gateway: ChargeGateway
+    settle: Settle
+    clock: Clock
+    rules: CollectionRules
+    minimum_amount: int
+    use_confirmation: UseConfirmation
+
+    async def __call__(self, invoice_ids: Sequence[int]) -> list[str]:
+        """Return the name of every ending, for people."""
+        # Read before the claim is written, so that the fence never outlives the lease.
+        claimed_at_s = boot_clock_s()
+        batch = await self.database.run(lambda connection: self._claim(connection, invoice_ids))
+        endings = await asyncio.gather(
+            *(self._charge(claim, claimed_at_s) for claim in batch.claims)
+        )
+        return [*batch.closed, *endings]
+
+    async def _claim(self, connection: AsyncConnection, invoice_ids: Sequence[int]) -> Batch:
+        """Claim what is to be charged and close what is not, in one transaction."""
+        now = self.clock.now()
+        due = await claims.lock_due(connection, invoice_ids, now)
+        chargeable: list[DueInvoice] = []
+        closings: list[Closing] = []
+        void: list[int] = []
+        for item in due:
+            closing = without_call(item, self.minimum_amount, now)
+            if closing is None:
+                chargeable.append(item)
+                continue
+            closings.append(closing)
+            if closing.status is InvoiceStatus.VOID and item.unsettled is AttemptStatus.WAITING:
+                void.append(item.claim.attempt_id)
+        await invoices.close_without_call(connection, closings, now)
+        if void:
+            await claims.void_waiting(connection, void)
+        claimed = await claims.write_claims(connection, chargeable, self.rules.leases, now)
+        return Batch(tuple(claimed), tuple(f"{closing.status} unsent" for closing in closings))
+
+    async def _charge(self, claim: Claim, claimed_at_s: float) -> str:
+        """Send one claim and write its ending; whatever fails here is left to the inquiry."""
+        now = self.clock.now()
+        outcome = await self._send(claim, claimed_at_s, now)
+        move = after_send(claim, outcome, self.rules, self.clock.now())
+        try:
+            await self.settle(move)
+        except SQLAlchemyError as error:
+            # The attempt stays claimed; after the lease the gateway is asked what it holds.
+            log.exception(
+                "settlement_failed", attempt_id=claim.attempt_id, error=type(error).__name__
+            )
+            return "unsettled"
+        return move.attempt_status
+
+    async def _send(self, claim: Claim, claimed_at_s: float, now: datetime) -> Outcome:
+        try:
+            return await self.gateway.charge(
+                claim,
+                use_confirmation_on=use_confirmation_on(self.use_confirmation, claim.period, now),
+                claimed_at_s=claimed_at_s,
+            )
+        except Exception as error:
+            # A fault of ours in mid-send: money may have moved, so nothing else may be concluded.
+            log.exception("send_failed", attempt_id=claim.attempt_id)
+            return Unknown(f"{type(error).__name__} in our own code")
+
+
+def without_call(item: DueInvoice, minimum_amount: int, now: datetime) -> Closing | None:
+    """Return how a due invoice ends, or stops, without the gateway; None if it is to be charged.
+
+    Money first: an attempt that may have moved money blocks every other conclusion.
+    """
+    claim = item.claim
+    if item.unsettled not in {None, AttemptStatus.WAITING}:
+        return Closing(
+            claim.invoice_id, InvoiceStatus.OPEN, f"an attempt is {item.unsettled}", None
+        )
+    if item.subscription_status is SubscriptionStatus.CANCELED:
+        event = _event(EventName.INVOICE_VOIDED, claim, now)
+        return Closing(claim.invoice_id, InvoiceStatus.VOID, "the subscription is canceled", event)
+    match collectability(claim.price, minimum_amount):
+        case Collectability.SETTLE_WITHOUT_CALL:
+            event = _event(EventName.INVOICE_PAID, claim, now)
+            return Closing(claim.invoice_id, InvoiceStatus.PAID, None, event)
+        case Collectability.BELOW_MINIMUM:
+            text = minimum_amount_text(minimum_amount)
+            event = _event(EventName.INVOICE_UNCOLLECTIBLE, claim, now, message=text)
+            return Closing(claim.invoice_id, InvoiceStatus.UNCOLLECTIBLE, text, event)
+        case Collectability.CHARGE:
+            pass
+    if item.billing_key_status is BillingKeyStatus.DEAD:
+        text = "the billing key is dead: waits for a new payment method"
+        return Closing(claim.invoice_id, InvoiceStatus.OPEN, text, None)
+    return None
+
+
+def _event(name: EventName, claim: Claim, at: datetime, **data: str) -> Event:
+    return Event(
+        name,
+        claim.subscription_id,
+        {
+            "invoice_id": claim.invoice_id,
+            "period_index": claim.period.index,
+            "amount": claim.price.amount,
+            "tax_free": claim.price.tax_free,
+            "at": at.isoformat(),
+            **data,
+        },
+    )

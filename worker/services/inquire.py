@@ -1,0 +1,56 @@
+"""Ask the gateway what became of attempts whose outcome is unknown, and conclude only from that."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.billing.attempt import Question
+from shared.billing.collection import CollectionRules, after_inquiry
+from shared.billing.inquiry import Finding, NoRecord, StillUnresolved, judge
+from shared.clock import Clock
+from shared.db import inquiries
+from shared.db.engine import Database
+from worker.services.ports import RecordsGateway, Settle
+
+
+@dataclass(frozen=True, slots=True)
+class InquireAttempts:
+    """Read what the gateway holds of each attempt, and settle what it says.
+
+    Attributes:
+        silence_proves: Whether finding no record means that there is none. PortOne leaves open
+            whether look-ups by ``merchant_uid`` show payments of test channels (V1 reference 4.1),
+            so in test mode it proves nothing.
+    """
+
+    database: Database
+    gateway: RecordsGateway
+    settle: Settle
+    clock: Clock
+    rules: CollectionRules
+    silence_proves: bool
+
+    async def __call__(self, attempt_ids: Sequence[int]) -> list[str]:
+        """Return the name of every ending, for people."""
+        questions = await self.database.run(
+            lambda connection: inquiries.open_questions(
+                connection, attempt_ids, self.rules.leases, self.clock.now()
+            )
+        )
+        return list(await asyncio.gather(*(self._ask(question) for question in questions)))
+
+    async def _ask(self, question: Question) -> str:
+        finding = await self._find(question)
+        move = after_inquiry(question, finding, self.rules, self.clock.now())
+        written = await self.settle(move)
+        return written.attempt_status
+
+    async def _find(self, question: Question) -> Finding:
+        expected = question.claim.expectation
+        answer = await self.gateway.records_of(expected.merchant_uid)
+        if isinstance(answer, StillUnresolved):
+            return answer
+        finding = judge(expected, answer)
+        if isinstance(finding, NoRecord) and not self.silence_proves:
+            return StillUnresolved("no record shown, which proves nothing of a test channel")
+        return finding

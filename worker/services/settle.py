@@ -1,0 +1,159 @@
+"""Write endings: one transaction for all that arrived, each under compare-and-set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.attempt import AttemptStatus
+from shared.billing.collection import CollectionRules, Move, park, send_again_later
+from shared.billing.outcome import FaultScope, Misconfigured
+from shared.clock import Clock
+from shared.db import dead_letters, holds, moves, subscriptions
+from shared.db.dead_letters import AttemptLetter
+from shared.db.engine import Database, is_transient
+
+log = structlog.get_logger(__name__)
+
+# A definite end that says no money came; if the gateway says later that it did, a person is called.
+_ENDED_UNPAID = frozenset({AttemptStatus.DECLINED, AttemptStatus.METHOD_DEAD, AttemptStatus.VOID})
+
+
+@dataclass(frozen=True, slots=True)
+class SettleMoves:
+    """Write a group of moves; what cannot be written together is written one by one."""
+
+    database: Database
+    clock: Clock
+    rules: CollectionRules
+
+    async def __call__(self, group: Sequence[Move]) -> list[Move]:
+        """Return the moves as they were written, in order; a lost one is returned unchanged."""
+        try:
+            return await self.database.run(lambda connection: self._write(connection, group))
+        except DBAPIError as error:
+            if is_transient(error):
+                raise
+            # One row the database refuses must not take its neighbours along.
+            if len(group) > 1:
+                return [written for move in group for written in await self([move])]
+            log.exception("settlement_refused", attempt_id=group[0].claim.attempt_id)
+            cause = (
+                f"{group[0].attempt_status}: refused by the database ({type(error.orig).__name__})"
+            )
+            letter = park(group[0].claim, cause, self.clock.now())
+            return await self.database.run(lambda connection: self._write(connection, [letter]))
+
+    async def _write(self, connection: AsyncConnection, group: Sequence[Move]) -> list[Move]:
+        now = self.clock.now()
+        believed = await self._believe(connection, group, now)
+        applied = await moves.apply_moves(connection, believed)
+        won = [move for move in believed if move.claim.attempt_id in applied.won]
+        await _change_subscriptions(connection, won, now)
+        for letter in [
+            *_letters(won, applied.stray_payments),
+            *await _late_payments(connection, believed, applied.won),
+        ]:
+            log.error("dead_letter", attempt_id=letter.attempt_id, cause=letter.cause)
+            await dead_letters.bury_attempt(connection, letter)
+        if longest := max(
+            (move for move in believed if move.hold_until),
+            key=lambda move: move.hold_until or now,
+            default=None,
+        ):
+            until = longest.hold_until or now
+            log.error("gateway_held", cause=longest.message, until=until.isoformat())
+            await holds.hold(connection, longest.message or "", until, now)
+        return believed
+
+    async def _believe(
+        self, connection: AsyncConnection, group: Sequence[Move], now: datetime
+    ) -> list[Move]:
+        """Take many dead methods at once for a fault of ours, which blames no buyer."""
+        dead = sum(move.billing_key_dead for move in group)
+        if not dead:
+            return list(group)
+        settled_before, dead_before = await moves.dead_methods(
+            connection, now - self.rules.brake.window
+        )
+        if not self.rules.brake.pulls(settled_before + len(group), dead_before + dead):
+            return list(group)
+        return [
+            send_again_later(
+                move.claim,
+                Misconfigured(move.message or "", FaultScope.GATEWAY),
+                self.rules.resend,
+                now,
+            )
+            if move.billing_key_dead
+            else move
+            for move in group
+        ]
+
+
+async def _change_subscriptions(
+    connection: AsyncConnection, won: Sequence[Move], now: datetime
+) -> None:
+    """Write what the moves change beyond their invoice; most change nothing."""
+    statuses = {
+        move.claim.subscription_id: move.subscription_status
+        for move in won
+        if move.subscription_status is not None
+    }
+    if statuses:
+        await subscriptions.change_status(connection, statuses, now)
+    if recovered := [move.claim.subscription_id for move in won if move.recovers]:
+        await subscriptions.recover(connection, recovered, now)
+    if dead := [move.claim.billing_key_id for move in won if move.billing_key_dead]:
+        await subscriptions.bury_keys(connection, dead)
+
+
+def _letters(won: Sequence[Move], stray_payments: frozenset[int]) -> list[AttemptLetter]:
+    """Return a letter for every move that only a person can follow up."""
+    letters = []
+    for move in won:
+        if move.claim.attempt_id in stray_payments:
+            letters.append(_letter(move, "paid, although the invoice was closed meanwhile"))
+        elif move.dead_letter is not None:
+            letters.append(_letter(move, move.dead_letter))
+    return letters
+
+
+async def _late_payments(
+    connection: AsyncConnection, group: Sequence[Move], won: frozenset[int]
+) -> list[AttemptLetter]:
+    """Return a letter for every payment that came after its attempt had ended otherwise.
+
+    An attempt that was sent again since is no such case: its own ending will show the payment.
+    """
+    lost = {
+        move.claim.attempt_id: move
+        for move in group
+        if move.attempt_status is AttemptStatus.PAID and move.claim.attempt_id not in won
+    }
+    if not lost:
+        return []
+    letters = []
+    for attempt_id, (status, imp_uid) in (await moves.standing(connection, list(lost))).items():
+        move = lost[attempt_id]
+        if status in _ENDED_UNPAID:
+            letters.append(_letter(move, f"paid at the gateway after it had ended as {status}"))
+        elif status is AttemptStatus.PAID and imp_uid != move.imp_uid:
+            letters.append(_letter(move, f"paid twice at the gateway: also as {imp_uid}"))
+    return letters
+
+
+def _letter(move: Move, cause: str) -> AttemptLetter:
+    return AttemptLetter(
+        move.claim.attempt_id,
+        cause,
+        {
+            "invoice_id": move.claim.invoice_id,
+            "merchant_uid": move.claim.merchant_uid,
+            "imp_uid": move.imp_uid,
+            "message": move.message,
+        },
+    )
