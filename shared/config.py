@@ -77,7 +77,7 @@ class Settings(BaseSettings):
 
     charge_batch_size: Annotated[int, Field(ge=1, le=500)] = 25
     scan_interval_s: Seconds = 5.0
-    scan_rows_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    scan_rows_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     queued_batches_max: Annotated[int, Field(ge=1)] = 400
     redispatch_after_s: Seconds = 120.0
     relay_rows_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000

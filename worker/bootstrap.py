@@ -15,6 +15,7 @@ from worker.events.stream import StreamPublisher
 from worker.gateway.adapter import PortOneGateway
 from worker.gateway.client import PortOne
 from worker.gateway.settings import GatewaySettings
+from worker.gateway.texts import DEAD_METHOD_MARKERS
 from worker.services.charge import ChargeInvoices
 from worker.services.grouping import Grouping
 from worker.services.inquire import InquireAttempts
@@ -92,6 +93,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         read_timeout_s=settings.gateway_read_timeout_s,
         total_timeout_s=settings.gateway_total_timeout_s,
         connections_max=settings.gateway_connections_max,
+        dead_method_markers=DEAD_METHOD_MARKERS + settings.dead_method_markers,
     )
 
 

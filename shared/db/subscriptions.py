@@ -81,7 +81,12 @@ async def add(connection: AsyncConnection, new: Sequence[NewSubscription], now: 
             Event(
                 EventName.SUBSCRIPTION_CREATED,
                 item.id,
-                {"amount": item.agreement.price.amount, "at": now.isoformat()},
+                {
+                    "amount": item.agreement.price.amount,
+                    "tax_free": item.agreement.price.tax_free,
+                    "first_period_index": item.agreement.first_period_index,
+                    "at": now.isoformat(),
+                },
             )
             for item in new
         ],

@@ -32,9 +32,7 @@ def fresh_database(postgres: PostgresServer, *, migrated: bool = True) -> Iterat
     try:
         yield postgres.url_of(name)
     finally:
-        _administer(
-            postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+        _administer(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _administer(postgres: PostgresServer, statement: sql.Composed) -> None:

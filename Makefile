@@ -1,0 +1,46 @@
+# Thin wrappers around deploy/local.py, which works without make just as well.
+# A line `## text` after a target is its help; `##@ text` begins a group.
+
+PYTHON ?= python3
+LOCAL := $(PYTHON) deploy/local.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test lint check bench env clean
+
+##@ Run
+
+demo: ## start everything, watch renewals being charged, end everything
+	@$(LOCAL) demo
+
+up: ## keep everything running on data that lasts (Ctrl-C or `make down` ends it)
+	@$(LOCAL) up
+
+down: ## end what `make up` keeps running
+	@$(LOCAL) down
+
+##@ Check
+
+test: ## run the tests; ARGS="-k name" passes arguments to pytest
+	@$(LOCAL) test $(ARGS)
+
+lint: ## style, types, import contracts, spelling, YAML and locks
+	@$(LOCAL) lint
+
+check: ## lint, then test
+	@$(LOCAL) check $(ARGS)
+
+bench: ## measure against the plain design; ARGS="..." passes arguments on
+	@$(LOCAL) bench $(ARGS)
+
+##@ Keep
+
+env: ## make or refresh .venv and nothing else
+	@$(LOCAL) env
+
+clean: ## remove .venv, caches and what `make up` has stored
+	@$(LOCAL) clean
+
+help: ## show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,1 @@
+"""The demonstration: subscriptions that renew through a gateway that misbehaves."""

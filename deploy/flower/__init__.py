@@ -1,0 +1,1 @@
+"""How Flower is set up for Dalmada."""

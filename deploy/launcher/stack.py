@@ -1,0 +1,249 @@
+"""All of Dalmada on one machine: migrations, sandbox, beat, workers and Flower, ready for use."""
+
+import os
+import re
+import secrets
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from deploy.launcher.children import Child, stop_together
+from deploy.launcher.environment import Environment
+from deploy.launcher.errors import ChildDiedError, LauncherError
+from deploy.launcher.ports import HOST, free_port
+from deploy.launcher.servers import Servers
+from deploy.launcher.terminal import Terminal
+from deploy.launcher.waiting import wait_until
+
+# A demo shows in a minute what takes hours in production, so it waits less for everything. The
+# order of the times is the one production needs: window + total time-out < lease.
+DEMO_TIMINGS = {
+    "DALMADA_SEND_WINDOW_S": "2",
+    "DALMADA_GATEWAY_CONNECT_TIMEOUT_S": "1",
+    "DALMADA_GATEWAY_READ_TIMEOUT_S": "3",
+    "DALMADA_GATEWAY_TOTAL_TIMEOUT_S": "4",
+    "DALMADA_LEASE_S": "7",
+    "DALMADA_SETTLE_DELAY_S": "3",
+    "DALMADA_SCAN_INTERVAL_S": "1",
+    "DALMADA_DUNNING_DELAYS_S": "[3,3,3]",
+}
+
+_MIGRATE_TIMEOUT_S = 120.0
+_READY_TIMEOUT_S = 90.0
+_FLOWER_TRIES = 3
+# Beyond this one PostgreSQL and one sandbox are the limit, not the workers.
+_CHARGE_WORKERS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the parts that people look at are found."""
+
+    sandbox: str
+    flower: str
+
+
+@dataclass(slots=True)
+class Stack:
+    """The running parts, in the order in which they were started."""
+
+    environment: Environment
+    terminal: Terminal
+    checkout: Path
+    logs: Path
+    state: Path
+    variables: dict[str, str]
+    children: list[Child] = field(default_factory=list)
+
+    def child(self, name: str, *arguments: str | Path) -> Child:
+        """One of Dalmada's processes, run by the environment's Python; not yet started."""
+        child = Child(
+            name,
+            [self.environment.python, *arguments],
+            log=self.logs / f"{name}.log",
+            env={**self.environment.variables(), **self.variables},
+            cwd=self.checkout,
+        )
+        self.children.append(child)
+        return child
+
+    def require_alive(self) -> None:
+        """Raise ChildDiedError for the first part that has ended."""
+        for child in self.children:
+            child.require_alive()
+
+
+def charge_worker_count() -> int:
+    """One a core, unless DALMADA_CHARGE_WORKERS says otherwise."""
+    asked = os.environ.get("DALMADA_CHARGE_WORKERS")
+    if asked is None:
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+        return min(cores, _CHARGE_WORKERS_MAX)
+    if not re.fullmatch(r"[1-9][0-9]?", asked):
+        problem = f"DALMADA_CHARGE_WORKERS is {asked!r}"
+        raise LauncherError(problem, "it must be a number from 1 to 99")
+    return int(asked)
+
+
+def migrate(stack: Stack) -> None:
+    """Bring the database's tables up to date."""
+    with stack.terminal.step("migrating the database") as step:
+        child = stack.child("migrate", "-m", "shared.db.migrate", "upgrade")
+        stack.children.remove(child)
+        child.start()
+        try:
+            wait_until(
+                lambda: not child.is_alive,
+                "migrations are done",
+                timeout_s=_MIGRATE_TIMEOUT_S,
+                check=step.tick,
+            )
+            if child.returncode != 0:
+                raise child.death()
+        finally:
+            child.kill()
+        step.result = "database migrated"
+
+
+@contextmanager
+def running_stack(stack: Stack, servers: Servers) -> Iterator[Addresses]:
+    """Start everything above the servers and end it again, the last started first."""
+    stack.variables.update(servers.environment)
+    migrate(stack)
+    with ExitStack() as undo:
+        sandbox = _start_sandbox(stack, undo)
+        flower = _start_workers(stack, undo)
+        yield Addresses(sandbox=sandbox, flower=flower)
+
+
+def _start_sandbox(stack: Stack, undo: ExitStack) -> str:
+    key, secret = secrets.token_hex(8), secrets.token_hex(24)
+    with stack.terminal.step("starting the sandbox") as step:
+        child = stack.child(
+            "sandbox",
+            *("-m", "deploy.sandbox", "--host", HOST, "--port", "0"),
+            *("--imp-key", key, "--imp-secret", secret),
+        )
+        undo.callback(child.stop)
+        child.start()
+        match = child.wait_for_log(r"^sandbox: (http://\S+)$", timeout_s=_READY_TIMEOUT_S)
+        step.result = f"sandbox {match[1]}"
+    stack.variables.update(
+        DALMADA_PORTONE_BASE_URL=match[1],
+        DALMADA_PORTONE_IMP_KEY=key,
+        DALMADA_PORTONE_IMP_SECRET=secret,
+    )
+    return match[1]
+
+
+def _start_workers(stack: Stack, undo: ExitStack) -> str:
+    count = charge_worker_count()
+    charge = [_charge_worker(stack, number) for number in range(1, count + 1)]
+    scan = _scan_worker(stack)
+    beat = _beat(stack)
+    # Ended in this order: nothing is watched, then nothing is asked for, then nothing is done.
+    undo.callback(stop_together, charge)
+    undo.callback(stop_together, [beat, scan])
+    with stack.terminal.step(f"starting beat, {count + 1} workers and Flower") as step:
+        for child in (*charge, scan, beat):
+            child.start()
+
+        def check() -> None:
+            step.tick()
+            stack.require_alive()
+
+        # Flower takes longest and is waited for first, while the others come up beside it.
+        url = _start_flower(stack, undo, check)
+        ready = [(child, r"@\S+ ready\.") for child in (*charge, scan)]
+        for child, pattern in (*ready, (beat, r"beat: Starting")):
+            wait_until(
+                _logged(child, pattern),
+                f"{child.name} is ready",
+                timeout_s=_READY_TIMEOUT_S,
+                check=check,
+                interval_s=0.05,
+            )
+        step.result = f"beat, {count} charge workers, 1 scan worker and Flower ready"
+    return url
+
+
+def _celery(stack: Stack, name: str, app: str, *arguments: str) -> Child:
+    return stack.child(name, "-m", "celery", "-A", app, *arguments)
+
+
+def _worker(stack: Stack, name: str, app: str, queues: Sequence[str], threads: int) -> Child:
+    return _celery(
+        stack,
+        name,
+        app,
+        *("worker", "--pool", "threads", "-c", str(threads), "-Q", ",".join(queues)),
+        *("-n", f"{name}@%h", "--without-mingle", "--without-gossip", "-l", "info"),
+    )
+
+
+def _charge_worker(stack: Stack, number: int) -> Child:
+    queues = ("billing.charge", "billing.inquiry", "billing.event")
+    return _worker(stack, f"charge{number}", "worker.app", queues, threads=16)
+
+
+def _scan_worker(stack: Stack) -> Child:
+    return _worker(stack, "scan", "scheduler.app", ("billing.scan",), threads=4)
+
+
+def _beat(stack: Stack) -> Child:
+    # Only schedulers that keep a file read the option; none may leave one in the checkout.
+    schedule = f"--schedule={stack.state / 'celerybeat-schedule'}"
+    return _celery(stack, "beat", "scheduler.app", "beat", "-l", "info", schedule)
+
+
+def _start_flower(stack: Stack, undo: ExitStack, check: Callable[[], None]) -> str:
+    for left in reversed(range(_FLOWER_TRIES)):
+        port = free_port()
+        url = f"http://{HOST}:{port}"
+        child = _celery(
+            stack,
+            "flower",
+            "worker.app",
+            *("flower", f"--address={HOST}", f"--port={port}"),
+            "--conf=deploy/flower/flowerconfig.py",
+        )
+        undo.callback(child.stop)
+        child.start()
+        try:
+            wait_until(
+                partial(_answers, f"{url}/healthcheck"),
+                "Flower answers",
+                timeout_s=_READY_TIMEOUT_S,
+                check=check,
+                interval_s=0.05,
+            )
+        except ChildDiedError as error:
+            taken = not child.is_alive and "in use" in error.remedy
+            if not (left and taken):
+                raise
+            stack.children.remove(child)
+        else:
+            break
+    return url
+
+
+def _logged(child: Child, pattern: str) -> Callable[[], object]:
+    compiled = re.compile(pattern)
+    return lambda: compiled.search(child.output())
+
+
+def _answers(url: str) -> bool:
+    # Without the user's proxy settings: the address is on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2.0):
+            return True
+    except OSError:
+        return False

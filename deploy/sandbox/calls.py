@@ -1,0 +1,43 @@
+"""A request once the HTTP around it is gone, and the endpoints that can take it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from deploy.sandbox.replies import Reply
+from deploy.sandbox.state import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What was asked: path parameters decoded, query and body as they came."""
+
+    path: str
+    parameters: dict[str, str]
+    query: str = ""
+    content_type: str = ""
+    body: bytes = b""
+
+    def query_values(self) -> dict[str, str]:
+        """Read the query; of a name given twice the last value counts."""
+        parsed = parse_qs(self.query, keep_blank_values=True)
+        return {name: values[-1] for name, values in parsed.items()}
+
+
+Serve = Callable[[Sandbox, Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method and path; a path step in braces is a parameter.
+
+    Attributes:
+        name: How settings and counts call it; None for the control API.
+        needs_token: Whether a call without a live access token is answered 401.
+    """
+
+    method: str
+    path: str
+    serve: Serve
+    name: str | None = None
+    needs_token: bool = True

@@ -1,0 +1,89 @@
+"""Which endpoint a method and a path mean."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+from deploy.sandbox import again, authenticate, control, lookups
+from deploy.sandbox.calls import Endpoint
+from deploy.sandbox.census import GET_TOKEN
+from deploy.sandbox.lookups import inquiry
+
+_find_all = inquiry("findAll", lookups.find_all)
+_find = inquiry("find", lookups.find)
+
+# Earlier ones win: `find` and `findAll` are no imp_uid.
+GATEWAY: Final = (
+    Endpoint("POST", "/users/getToken", authenticate.serve, GET_TOKEN, needs_token=False),
+    Endpoint("POST", "/subscribe/payments/again", again.serve, again.NAME),
+    Endpoint("GET", "/payments/findAll/{merchant_uid}", _find_all, "findAll"),
+    Endpoint("GET", "/payments/findAll/{merchant_uid}/{payment_status}", _find_all, "findAll"),
+    Endpoint("GET", "/payments/find/{merchant_uid}", _find, "find"),
+    Endpoint("GET", "/payments/find/{merchant_uid}/{payment_status}", _find, "find"),
+    Endpoint("GET", "/payments/{imp_uid}", inquiry("payment", lookups.payment), "payment"),
+    Endpoint(
+        "GET",
+        "/subscribe/customers/{customer_uid}",
+        inquiry("customer", lookups.customer),
+        "customer",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An endpoint and the values of its path parameters."""
+
+    endpoint: Endpoint
+    parameters: dict[str, str]
+
+
+class Routes:
+    """Find endpoints by method and raw path; one trailing slash makes no difference."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._endpoints = tuple((endpoint, _steps(endpoint.path)) for endpoint in endpoints)
+        # What has no parameters is the busiest, and needs no walk through the list.
+        self._fixed = {
+            (endpoint.method, endpoint.path): Match(endpoint, {})
+            for endpoint, _ in self._endpoints
+            if "{" not in endpoint.path
+        }
+
+    def match(self, method: str, path: str) -> Match | None:
+        """Find the endpoint; parameters are decoded one by one and may hold a slash."""
+        fixed = self._fixed.get((method, path))
+        if fixed is not None:
+            return fixed
+        for endpoint, parameters in self._at(path):
+            if endpoint.method == method:
+                return Match(endpoint, parameters)
+        return None
+
+    def methods(self, path: str) -> list[str]:
+        """List the methods that the path knows."""
+        return sorted({endpoint.method for endpoint, _ in self._at(path)})
+
+    def _at(self, path: str) -> Iterable[tuple[Endpoint, dict[str, str]]]:
+        given = _steps(path)
+        for endpoint, steps in self._endpoints:
+            if len(steps) != len(given):
+                continue
+            parameters: dict[str, str] = {}
+            for step, value in zip(steps, given, strict=True):
+                if step.startswith("{"):
+                    parameters[step[1:-1]] = unquote(value)
+                elif step != value:
+                    break
+            else:
+                yield endpoint, parameters
+
+
+def _steps(path: str) -> list[str]:
+    if len(path) > 1 and path.endswith("/"):
+        path = path[:-1]
+    return path.split("/")[1:]
+
+
+ROUTES: Final = Routes((*GATEWAY, *control.ENDPOINTS))

@@ -1,0 +1,1 @@
+"""The operator's commands, on a real PostgreSQL and a real Valkey."""

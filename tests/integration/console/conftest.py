@@ -1,0 +1,47 @@
+"""A migrated database, an empty broker, and commands that are led to them."""
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from deploy.launcher.servers import OwnServers
+from shared.clock import WallClock
+from tests.integration.console.commands import Commands
+from tests.support.billing import World, world_of
+from tests.support.databases import fresh_database
+
+
+@pytest.fixture
+def redis(servers: OwnServers) -> Iterator["Redis"]:
+    """An empty broker that no other test uses."""
+    client = Redis.from_url(servers.valkey.url.removesuffix("/0") + "/7", decode_responses=True)
+    client.flushdb()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def dalmada(database_url: str, servers: OwnServers) -> Commands:
+    """The console on a fresh database."""
+    return Commands(
+        {
+            "DALMADA_DATABASE_URL": database_url,
+            "DALMADA_REDIS_URL": servers.valkey.url.removesuffix("/0") + "/7",
+        }
+    )
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    """A process on the same database, at the present instant, like the console's clock."""
+    with world_of(database_url) as made:
+        made.clock.instant = WallClock().now()
+        yield made
+
+
+@pytest.fixture
+def empty_url(servers: OwnServers) -> Iterator[str]:
+    """A database without any table."""
+    with fresh_database(servers.postgres, migrated=False) as url:
+        yield url

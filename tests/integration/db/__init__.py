@@ -1,0 +1,1 @@
+"""The tables: migrations, constraints and statements, on a real PostgreSQL."""

@@ -1,0 +1,1 @@
+"""The scans and the lease on real servers."""

@@ -1,0 +1,1 @@
+"""The services on real rows: claim, send, settle, inquire, relay."""

@@ -1,0 +1,1 @@
+"""Files that only the type checker reads; ``tests/unit/billing/test_typing.py`` runs it on them."""

@@ -1,0 +1,84 @@
+"""The command line's entrance: `dalmada subscription|invoice|status`.
+
+Whatever is heavy (SQLAlchemy, psycopg, pydantic-settings, redis) is imported by a command when it
+runs, so that help and mistakes of typing answer at once.
+"""
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.console import invoice, status, subscription
+
+DISTRIBUTION = "dalmada"
+_PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    # Typer's own tracebacks would show local values, and one of them may be a billing key.
+    pretty_exceptions_enable=False,
+)
+app.add_typer(subscription.app, name="subscription")
+app.add_typer(invoice.app, name="invoice")
+app.command()(status.status)
+
+
+def _print_version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"{DISTRIBUTION} {_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _dalmada(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            is_eager=True,
+            callback=lambda asked: _print_version(asked=asked),
+        ),
+    ] = False,
+) -> None:
+    """See and steer the subscriptions that Dalmada bills.
+
+    The environment names the servers: DALMADA_DATABASE_URL for every command, DALMADA_REDIS_URL
+    for `status`. With --json a command prints exactly one JSON document: instants are ISO 8601 in
+    UTC, money is whole won.
+
+    Exit status: 0 done; 1 not found, refused or out of reach, or `status` found something that
+    needs a person; 2 the command or the environment must be given otherwise.
+    """
+
+
+def _version() -> str:
+    """Return the version of this checkout, or of the installed distribution."""
+    import tomllib  # noqa: PLC0415 - only --version pays for it
+    from importlib import metadata  # noqa: PLC0415
+
+    try:
+        project = tomllib.loads(_PYPROJECT.read_text("utf-8"))["project"]
+    except (OSError, KeyError):
+        project = {}
+    if project.get("name") == DISTRIBUTION:
+        return str(project["version"])
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "unknown: neither installed nor run from its folder"
+
+
+def main() -> None:
+    """Run the console on this process's arguments."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show Korean gets escapes instead of a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name=DISTRIBUTION)

@@ -1,0 +1,94 @@
+"""Whether billing goes on by itself, and what needs a person if it does not."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.billing.attempt import AttemptStatus
+from shared.billing.invoice import InvoiceStatus
+from shared.billing.subscription import SubscriptionStatus
+from shared.db.dead_letters import DeadLetter
+from shared.db.holds import Hold
+from shared.db.readings import Backlog
+from worker.console.rendering import age
+
+# Scans look every few seconds; what waits longer than this waits for somebody.
+LATE_AFTER = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What the rows say; a status that no row has may be missing from the counts."""
+
+    subscriptions: Mapping[SubscriptionStatus, int]
+    invoices: Mapping[InvoiceStatus, int]
+    attempts_unresolved: Mapping[AttemptStatus, int]
+    renewals_due: Backlog
+    invoices_due: Backlog
+    inquiries_due: Backlog
+    events_waiting: Backlog
+    dead_letter_count: int
+    dead_letters: tuple[DeadLetter, ...]
+    hold: Hold | None
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """How many messages wait in each queue, or why nobody knows."""
+
+    lengths: Mapping[str, int]
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Something a person must look at: a stable name and a sentence."""
+
+    code: str
+    text: str
+
+
+def reasons(
+    vitals: Vitals | None, database_fault: str | None, queues: Queues, now: datetime
+) -> list[Reason]:
+    """Return what needs a person, the worst first; nothing when billing goes on by itself."""
+    found = []
+    if database_fault is not None:
+        found.append(Reason("database_unreachable", database_fault))
+    if queues.fault is not None:
+        found.append(Reason("redis_unreachable", queues.fault))
+    if vitals is not None:
+        found.extend(_stopped(vitals))
+        found.extend(_late(vitals, now))
+    return found
+
+
+def _stopped(vitals: Vitals) -> Iterator[Reason]:
+    """Yield what does not go on by itself."""
+    parked = vitals.attempts_unresolved.get(AttemptStatus.PARKED, 0)
+    if parked:
+        yield Reason(
+            "attempts_parked",
+            f"payment attempts parked until a person decides what became of them: {parked}.",
+        )
+    if vitals.dead_letter_count:
+        yield Reason("dead_letters", f"dead letters to be read: {vitals.dead_letter_count}.")
+    if vitals.hold is not None:
+        yield Reason(
+            "gateway_hold",
+            f"nothing is sent to the gateway until {vitals.hold.held_until.isoformat()}:"
+            f" {vitals.hold.cause}",
+        )
+
+
+def _late(vitals: Vitals, now: datetime) -> Iterator[Reason]:
+    """Yield what has waited longer than the processes that do it would let it."""
+    for code, backlog, what, fault in (
+        ("renewals_late", vitals.renewals_due, "renewals", "the scheduler does not open them"),
+        ("invoices_late", vitals.invoices_due, "invoices", "nobody collects them"),
+        ("inquiries_late", vitals.inquiries_due, "inquiries", "nobody asks the gateway"),
+        ("events_late", vitals.events_waiting, "events", "nobody relays them"),
+    ):
+        if backlog.oldest_at is not None and now - backlog.oldest_at > LATE_AFTER:
+            waited = age((now - backlog.oldest_at).total_seconds())
+            yield Reason(code, f"the oldest of {backlog.count} {what} waits for {waited}: {fault}.")

@@ -1,0 +1,150 @@
+"""The settings a command needs, and one short talk with the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import psycopg
+import stamina.instrumentation
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.errors import BillingError
+from shared.config import Settings
+from shared.db import engine
+from shared.db.engine import Database
+from worker.console.endings import DatabaseFaultError, MisusedError, RefusedError
+
+R = TypeVar("R")
+
+# A person waits: a server that restarts is given this long, one that hangs is given up.
+_RETRY_FOR_S = 3.0
+_STATEMENT_TIMEOUT_S = 15.0
+_ANSWER_TIMEOUT_S = 20.0
+
+_DATABASE_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+_REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
+_NOT_MIGRATED_STATES = frozenset({"42P01", "42703"})
+_CANCELED_STATE = "57014"
+_BAD_URL = "DALMADA_DATABASE_URL is not an address: postgresql://user:password@host:5432/database"
+
+
+class ConsoleSettings(BaseSettings):
+    """What the console reads of the environment: no gateway secret is needed to look at rows."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DALMADA_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    database_url: SecretStr
+    # The processes' own default, so that the two never disagree.
+    minimum_amount: Annotated[int, Field(ge=1)] = Settings.model_fields["minimum_amount"].default
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_postgresql(cls, url: SecretStr) -> SecretStr:
+        return _require_scheme(url, _DATABASE_SCHEMES, "postgresql://user:password@host:5432/name")
+
+
+class StatusSettings(ConsoleSettings):
+    """What ``status`` reads besides."""
+
+    redis_url: SecretStr
+
+    @field_validator("redis_url")
+    @classmethod
+    def _names_redis(cls, url: SecretStr) -> SecretStr:
+        return _require_scheme(url, _REDIS_SCHEMES, "redis://host:6379/0")
+
+
+S = TypeVar("S", bound=ConsoleSettings)
+
+
+def load(kind: type[S]) -> S:
+    """Return the settings of this environment.
+
+    Raises:
+        MisusedError: With one line for every fault, naming the variable.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        lines = [f"  DALMADA_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in faults]
+        raise MisusedError("the settings are not valid:\n" + "\n".join(lines)) from None
+
+
+def ask(settings: ConsoleSettings, work: Callable[[AsyncConnection], Awaitable[R]]) -> R:
+    """Return what ``work`` finds, or changes, in one transaction.
+
+    Raises:
+        MisusedError: The address cannot be read.
+        DatabaseFaultError: The database is out of reach or refuses.
+        RefusedError: A row holds what the domain cannot read.
+    """
+    # Retries are said in the error, if they were in vain; stdout belongs to the answer.
+    stamina.instrumentation.set_on_retry_hooks(())
+    return asyncio.run(_ask(settings.database_url.get_secret_value(), work))
+
+
+async def _ask(url: str, work: Callable[[AsyncConnection], Awaitable[R]]) -> R:
+    database = _database(url)
+    try:
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            return await database.run(work)
+    except TimeoutError:
+        message = f"the database did not answer within {_ANSWER_TIMEOUT_S:.0f} s."
+        raise DatabaseFaultError(message, lost=True) from None
+    except DBAPIError as error:
+        raise _fault(error) from None
+    except SQLAlchemyError as error:
+        message = f"the database could not be used: {type(error).__name__}."
+        raise DatabaseFaultError(message, lost=False) from None
+    except BillingError as error:
+        raise RefusedError(f"a row cannot be read: {error}.") from None
+    finally:
+        await database.aclose()
+
+
+def _database(url: str) -> Database:
+    """Return the database; what the parser says is left out, for it may quote a password."""
+    try:
+        made = engine.connect(url, connections_max=1, statement_timeout_s=_STATEMENT_TIMEOUT_S)
+    except (ArgumentError, ValueError):
+        raise MisusedError(_BAD_URL) from None
+    return Database(made.engine, retry_for_s=_RETRY_FOR_S)
+
+
+def _fault(error: DBAPIError) -> DatabaseFaultError:
+    """Say what the database's error means to an operator, never quoting a row."""
+    cause = error.orig
+    if not isinstance(cause, psycopg.Error):
+        return DatabaseFaultError(f"the database failed: {type(cause).__name__}.", lost=True)
+    if cause.sqlstate in _NOT_MIGRATED_STATES:
+        return DatabaseFaultError(
+            "the database does not have this version's tables: run"
+            " `python -m shared.db.migrate upgrade`.",
+            lost=False,
+        )
+    if cause.sqlstate == _CANCELED_STATE:
+        message = f"the database did not answer within {_STATEMENT_TIMEOUT_S:.0f} s."
+        return DatabaseFaultError(message, lost=False)
+    if cause.sqlstate is not None:
+        message = f"the database refused: {cause.diag.message_primary}"
+        return DatabaseFaultError(message, lost=engine.is_transient(error))
+    words = " ".join(str(cause).split())
+    return DatabaseFaultError(
+        f"the database cannot be reached: {words} (is DALMADA_DATABASE_URL right, and the server"
+        " running?)",
+        lost=True,
+    )
+
+
+def _require_scheme(url: SecretStr, schemes: frozenset[str], example: str) -> SecretStr:
+    scheme, separator, _ = url.get_secret_value().partition("://")
+    if not separator or scheme not in schemes:
+        message = f"must look like {example}"
+        raise ValueError(message)
+    return url

@@ -1,0 +1,163 @@
+"""`dalmada subscription`: agreements added, listed and shown."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import typer
+
+from shared.billing.calendar import Interval
+from shared.billing.errors import BillingError
+from shared.billing.subscription import Agreement, Buyer
+from shared.clock import WallClock
+from worker.console import options, subscription_view
+from worker.console.billing_key import read_customer_uid
+from worker.console.endings import DatabaseFaultError, MisusedError, ends_in_words
+from worker.console.terms import Terms, require_collectable
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from worker.console.session import ConsoleSettings
+
+app = typer.Typer(
+    help="The agreements by which buyers are billed.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command()
+@ends_in_words
+def add(
+    *,
+    amount: options.Amount,
+    name: options.Name,
+    every: options.Every,
+    customer_uid: options.CustomerUid = None,
+    count: options.Count = 1,
+    tax_free: options.TaxFree = 0,
+    anchor: options.Anchor = None,
+    zone: options.Zone = "Asia/Seoul",
+    first_period: options.FirstPeriod = None,
+    bill_from: options.BillFromChoice = None,
+    buyer_name: options.BuyerName = None,
+    buyer_email: options.BuyerEmail = None,
+    buyer_tel: options.BuyerTel = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Add a subscription, which is billed from its first renewal on.
+
+    \b
+    For example, with the billing key in a file that only you can read:
+      dalmada subscription add --amount 9900 --name "Slim 요금제" --every month \\
+          --anchor 2030-01-31 --customer-uid - < key.txt
+    """  # noqa: D301 - \b tells typer not to join the lines that follow
+    from worker.console import session  # noqa: PLC0415 - see app.py
+
+    settings = session.load(session.ConsoleSettings)
+    now = WallClock().now()
+    terms = Terms(
+        amount=amount,
+        tax_free=tax_free,
+        name=name,
+        interval=Interval(every, count),
+        zone=zone,
+        anchor=anchor,
+        first_period=first_period,
+        bill_from=bill_from,
+    )
+    agreement = terms.agreement(now)
+    require_collectable(agreement.price, settings.minimum_amount)
+    buyer = _buyer(buyer_name, buyer_email, buyer_tel)
+    # Asked for last: whoever types it should not have to do so twice.
+    key = read_customer_uid(customer_uid)
+    subscription_id = _add(settings, key, buyer, agreement, now)
+    if as_json:
+        subscription_view.write_added(subscription_id, agreement)
+    else:
+        subscription_view.print_added(subscription_id, agreement, now)
+
+
+@app.command("list")
+@ends_in_words
+def list_(
+    *,
+    status: options.OfSubscriptionStatus = None,
+    limit: options.Limit = options.LIMIT,
+    as_json: options.AsJson = False,
+) -> None:
+    """List subscriptions, newest first."""
+    from worker.console import queries, session  # noqa: PLC0415 - see app.py
+
+    found = session.ask(
+        session.load(session.ConsoleSettings),
+        # One more than is shown tells whether there are more.
+        lambda connection: queries.list_subscriptions(connection, limit + 1, status),
+    )
+    if as_json:
+        subscription_view.write_list(found, limit)
+    else:
+        subscription_view.print_list(found, limit)
+
+
+@app.command()
+@ends_in_words
+def show(subscription_id: options.SubscriptionId, *, as_json: options.AsJson = False) -> None:
+    """Show a subscription: its terms, its next periods, its newest invoices, its billing key.
+
+    The billing key and the buyer are shown masked.
+    """
+    from worker.console import queries, session  # noqa: PLC0415 - see app.py
+
+    card = session.ask(
+        session.load(session.ConsoleSettings),
+        lambda connection: queries.show_subscription(
+            connection, subscription_id, options.LIMIT + 1
+        ),
+    )
+    if as_json:
+        subscription_view.write_card(card, options.LIMIT)
+    else:
+        subscription_view.print_card(card, options.LIMIT)
+
+
+def _add(
+    settings: "ConsoleSettings",
+    customer_uid: str,
+    buyer: Buyer,
+    agreement: Agreement,
+    now: datetime,
+) -> UUID:
+    """Write the subscription and return its id.
+
+    Raises:
+        DatabaseFaultError: It names the id where nobody knows whether the change was written.
+    """
+    from shared.db.subscriptions import NewSubscription  # noqa: PLC0415 - see app.py
+    from worker.console import queries, session  # noqa: PLC0415
+
+    new = NewSubscription(uuid4(), customer_uid, buyer, agreement)
+    begun = False
+
+    async def write(connection: "AsyncConnection") -> None:
+        nonlocal begun
+        begun = True
+        await queries.add_subscription(connection, new, now)
+
+    try:
+        session.ask(settings, write)
+    except DatabaseFaultError as fault:
+        if not (begun and fault.lost):
+            raise
+        raise DatabaseFaultError(
+            f"{fault}\nWhether the subscription was added is not known: before you add it again,"
+            f" see whether `dalmada subscription show {new.id}` finds it.",
+            lost=True,
+        ) from None
+    return new.id
+
+
+def _buyer(name: str | None, email: str | None, tel: str | None) -> Buyer:
+    try:
+        return Buyer(name, email, tel)
+    except BillingError as error:
+        raise MisusedError(f"{error}.") from None

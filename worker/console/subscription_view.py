@@ -1,0 +1,229 @@
+"""How subscriptions look: one JSON document for programs, tables and lines for people."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from shared.billing.calendar import BillingCycle, Interval, Period
+from shared.billing.errors import BillingError
+from shared.billing.merchant_uid import merchant_uid
+from shared.billing.subscription import Agreement, BillingKeyStatus, Subscription
+from worker.console.invoice_view import invoice_document, print_invoices
+from worker.console.rendering import (
+    Json,
+    both,
+    iso,
+    local,
+    mask,
+    price,
+    print_fields,
+    print_json,
+    print_line,
+    print_more,
+    print_table,
+    won,
+)
+from worker.console.terms import first_merchant_uid
+
+if TYPE_CHECKING:
+    from shared.db.readings import BillingKey
+    from worker.console.queries import ListedSubscriptions, SubscriptionCard
+
+_PERIODS_SHOWN = 3
+
+
+def write_added(subscription_id: UUID, agreement: Agreement) -> None:
+    """Print what was added, for programs."""
+    first_at = agreement.cycle.period(agreement.first_period_index).start_at
+    print_json(
+        {
+            "id": str(subscription_id),
+            **_terms_document(agreement),
+            "first_period_index": agreement.first_period_index,
+            "first_renewal_at": iso(first_at),
+            "first_renewal_local": first_at.astimezone(
+                ZoneInfo(agreement.cycle.time_zone)
+            ).isoformat(),
+            "first_merchant_uid": first_merchant_uid(subscription_id, agreement),
+        }
+    )
+
+
+def print_added(subscription_id: UUID, agreement: Agreement, now: datetime) -> None:
+    """Print what was added, for people."""
+    first_at = agreement.cycle.period(agreement.first_period_index).start_at
+    print_fields(
+        {
+            "subscription": str(subscription_id),
+            **_terms_fields(agreement),
+            "first period": str(agreement.first_period_index),
+            "first renewal": both(first_at, agreement.cycle.time_zone)
+            + (", which is due now" if first_at <= now else ""),
+            "first merchant_uid": first_merchant_uid(subscription_id, agreement),
+        }
+    )
+
+
+def write_list(found: "ListedSubscriptions", limit: int) -> None:
+    """Print at most ``limit`` subscriptions for programs, and whether there are more."""
+    print_json(
+        {
+            "subscriptions": [
+                _document(item, found.key_statuses[item.billing_key_id])
+                for item in found.subscriptions[:limit]
+            ],
+            "more": len(found.subscriptions) > limit,
+        }
+    )
+
+
+def print_list(found: "ListedSubscriptions", limit: int) -> None:
+    """Print at most ``limit`` subscriptions as a table."""
+    print_table(
+        ("subscription", "status", "amount", "every", "order name", "next renewal", "billing key"),
+        (
+            (
+                str(item.id),
+                item.status,
+                won(item.agreement.price.amount),
+                _every(item.agreement.cycle.interval),
+                item.agreement.order_name,
+                local(item.next_renewal_at, item.agreement.cycle.time_zone),
+                found.key_statuses[item.billing_key_id],
+            )
+            for item in found.subscriptions[:limit]
+        ),
+    )
+    if len(found.subscriptions) > limit:
+        print_more(limit)
+
+
+def write_card(card: "SubscriptionCard", limit: int) -> None:
+    """Print a subscription with at most ``limit`` invoices, for programs."""
+    key = card.billing_key
+    print_json(
+        {
+            **_document(card.subscription, key.status),
+            "billing_key": {"status": key.status, **_masked(key)},
+            "next_periods": [
+                {
+                    "index": period.index,
+                    "start_at": iso(period.start_at),
+                    "end_at": iso(period.end_at),
+                    "first_merchant_uid": merchant_uid(card.subscription.id, period.index, 1),
+                }
+                for period in _next_periods(card.subscription)
+            ],
+            "invoices": [invoice_document(invoice) for invoice in card.invoices[:limit]],
+            "more_invoices": len(card.invoices) > limit,
+        }
+    )
+
+
+def print_card(card: "SubscriptionCard", limit: int) -> None:
+    """Print a subscription with at most ``limit`` invoices, for people."""
+    subscription, key = card.subscription, card.billing_key
+    cycle = subscription.agreement.cycle
+    masked = {name.removesuffix("_masked"): text for name, text in _masked(key).items() if text}
+    print_fields(
+        {
+            "subscription": str(subscription.id),
+            "status": subscription.status,
+            **_terms_fields(subscription.agreement),
+            "next renewal": both(subscription.next_renewal_at, cycle.time_zone),
+            "billing key": key.status,
+            **masked,
+            "added": both(subscription.created_at, cycle.time_zone),
+        }
+    )
+    print_line()
+    print_table(
+        ("next period", "from", "until", "first merchant_uid"),
+        (
+            (
+                str(period.index),
+                local(period.start_at, cycle.time_zone),
+                local(period.end_at, cycle.time_zone),
+                merchant_uid(subscription.id, period.index, 1),
+            )
+            for period in _next_periods(subscription)
+        ),
+    )
+    print_line()
+    if not card.invoices:
+        print_line("No invoice was opened yet.")
+        return
+    print_invoices(card.invoices[:limit], {subscription.id: cycle.time_zone})
+    if len(card.invoices) > limit:
+        print_line(
+            f"Only the newest {limit} are shown; `dalmada invoice list --subscription"
+            f" {subscription.id}` shows more."
+        )
+
+
+def _document(subscription: Subscription, key_status: BillingKeyStatus) -> dict[str, Json]:
+    return {
+        "id": str(subscription.id),
+        "status": subscription.status,
+        **_terms_document(subscription.agreement),
+        "next_period_index": subscription.next_period_index,
+        "next_renewal_at": iso(subscription.next_renewal_at),
+        "billing_key_status": key_status,
+        "created_at": iso(subscription.created_at),
+    }
+
+
+def _terms_document(agreement: Agreement) -> dict[str, Json]:
+    return {
+        "amount": agreement.price.amount,
+        "tax_free": agreement.price.tax_free,
+        "order_name": agreement.order_name,
+        "interval_unit": agreement.cycle.interval.unit,
+        "interval_count": agreement.cycle.interval.count,
+        "anchor_at": iso(agreement.cycle.anchor_at),
+        "time_zone": agreement.cycle.time_zone,
+    }
+
+
+def _terms_fields(agreement: Agreement) -> dict[str, str]:
+    cycle = agreement.cycle
+    return {
+        "order name": agreement.order_name,
+        "amount": price(agreement.price),
+        "every": _every(cycle.interval),
+        "anchor": both(cycle.anchor_at, cycle.time_zone),
+    }
+
+
+def _masked(key: "BillingKey") -> dict[str, str | None]:
+    """Return whose key it is, so that who knows it knows it again and nobody else learns it."""
+    texts = {
+        "customer_uid": key.customer_uid,
+        "buyer_name": key.buyer.name,
+        "buyer_email": key.buyer.email,
+        "buyer_tel": key.buyer.tel,
+    }
+    return {f"{name}_masked": text and mask(text) for name, text in texts.items()}
+
+
+def _every(interval: Interval) -> str:
+    return interval.unit if interval.count == 1 else f"{interval.count} {interval.unit}s"
+
+
+def _next_periods(subscription: Subscription) -> Iterator[Period]:
+    """Yield the periods that will be billed next: none once canceled, fewer at the calendar's end.
+
+    A period that no ``merchant_uid`` can name is never billed either.
+    """
+    if subscription.next_renewal_at is None:
+        return
+    cycle: BillingCycle = subscription.agreement.cycle
+    first = subscription.next_period_index
+    for index in range(first, first + _PERIODS_SHOWN):
+        try:
+            merchant_uid(subscription.id, index, 1)
+            yield cycle.period(index)
+        except (BillingError, OverflowError):
+            return

@@ -1,0 +1,150 @@
+"""The way to the gateway and back: one httpx client, with its requests prepared in advance."""
+
+import logging
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from worker.gateway.fence import Departure
+from worker.gateway.settings import GatewaySettings
+from worker.gateway.transport import GatewayTransport, Sockets
+
+_JSON = b"application/json"
+_USER_AGENT = b"dalmada"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply; its ``repr`` tells its size only, for its body tells of buyers."""
+
+    status_code: int
+    headers: httpx.Headers
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Tell what may be logged."""
+        return f"Reply(status_code={self.status_code}, {len(self.body)} bytes)"
+
+
+class _NoCookies(httpx.Cookies):
+    """A jar without a bottom: the gateway knows us by our token alone."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Keep nothing."""
+
+    def set_cookie_header(self, request: httpx.Request) -> None:
+        """Send nothing."""
+
+
+class _Client(httpx.AsyncClient):
+    """httpx's client with its cookie jar taken out.
+
+    A quarter of what one request costs in httpx goes into looking for cookies in its reply.
+    """
+
+    _none = _NoCookies()
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """The jar that keeps nothing."""
+        return self._none
+
+    @cookies.setter
+    def cookies(self, _cookies: Any) -> None:
+        message = "the gateway's client keeps no cookies"
+        raise AttributeError(message)
+
+
+class Channel:
+    """HTTP to one gateway.
+
+    It follows no redirect, reads no proxy from the environment, keeps no cookie and repeats
+    nothing. Every call of it ends in a reply, in ``FenceExpired`` or in an httpx error.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        """Prepare; connections are opened when first needed."""
+        # httpx tells the address of every request at INFO, and some hold a billing key.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        if ssl_context is None:
+            ssl_context = httpx.create_ssl_context(trust_env=False)
+        ssl_context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._base = httpx.URL(settings.base_url.rstrip("/"))
+        self._extensions = {
+            "timeout": httpx.Timeout(
+                connect=settings.connect_timeout_s,
+                read=settings.read_timeout_s,
+                write=settings.write_timeout_s,
+                pool=settings.pool_timeout_s,
+            ).as_dict()
+        }
+        self._client = _Client(
+            transport=GatewayTransport(
+                Sockets(
+                    ssl_context=ssl_context,
+                    connections_max=settings.connections_max,
+                    keep_alive_s=settings.keep_alive_s,
+                    write_timeout_s=settings.write_timeout_s,
+                )
+            ),
+            trust_env=False,
+            follow_redirects=False,
+        )
+        self._urls: dict[str, httpx.URL] = {}
+        self._headers = ("", self._headers_with(""))
+
+    async def post(
+        self, path: str, body: bytes, *, token: str = "", departure: Departure | None = None
+    ) -> Reply:
+        """Send a JSON body to a path that holds no id."""
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(f"{self._base}{path}")
+        return await self._send("POST", url, token, departure or Departure(), body)
+
+    async def get(self, path_and_query: str, *, token: str) -> Reply:
+        """Ask for a path, whose parts are percent-encoded already."""
+        url = httpx.URL(f"{self._base}{path_and_query}")
+        return await self._send("GET", url, token, Departure())
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def _send(
+        self, method: str, url: httpx.URL, token: str, departure: Departure, body: bytes = b""
+    ) -> Reply:
+        known, headers = self._headers
+        if known != token:
+            headers = self._headers_with(token)
+            self._headers = (token, headers)
+        if body:
+            length = b"%d" % len(body)
+            headers = [*headers, (b"Content-Type", _JSON), (b"Content-Length", length)]
+        # A stream is taken as it is; ``content`` would have every header looked at anew.
+        request = httpx.Request(
+            method,
+            url,
+            headers=headers,
+            stream=httpx.ByteStream(body),
+            extensions={**self._extensions, "departure": departure},
+        )
+        response = await self._client.send(request)
+        return Reply(response.status_code, response.headers, response.content)
+
+    def _headers_with(self, token: str) -> list[tuple[bytes, bytes]]:
+        """Return the headers of every request that carries this token, or none."""
+        headers = [
+            (b"Host", self._base.netloc),
+            (b"Accept", _JSON),
+            # A reply is bounded by its size as it comes, so it must come as it is.
+            (b"Accept-Encoding", b"identity"),
+            (b"User-Agent", _USER_AGENT),
+        ]
+        if token:
+            headers.append((b"Authorization", b"Bearer " + token.encode("ascii")))
+        return headers

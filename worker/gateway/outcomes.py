@@ -1,0 +1,207 @@
+"""How a send ended, decided from the reply, or from its absence, and from nothing else.
+
+The first row that fits wins. Whatever no row knows is ``Unknown``: it costs a question, and every
+other answer to an unknown sign might cost a buyer money.
+
+    sign                                                    outcome
+    ──────────────────────────────────────────────────────  ─────────────────────────────────
+    failed before a byte left                               NotSent
+    failed later: time-out, reset, end of file, cut reply   Unknown
+    HTTP 401, after one repetition with a new token         Misconfigured, GATEWAY
+    HTTP 429; 503 that says when to come back               Throttled
+    HTTP 503 without that, other 5xx                        Unknown
+    HTTP 1xx, 2xx other than 200, 3xx: not documented, and  Unknown
+      a redirect, which is not followed, proves nothing
+    code 0, HTTP 200
+      no payment in it, not the payment sent, or            Unknown
+        cancelled already
+      status paid                                           Paid
+      status failed, with a text of the table below         as there
+      status failed, with a dead-method marker              MethodDead
+      status failed                                         Declined
+      status ready, cancelled, or one we do not know        Unknown
+    code other than 0, HTTP 200 or 4xx, by its text
+      AlreadyOnGoing, AlreadyComplete                       Unknown
+      MaintenanceOngoing                                    Throttled
+      already paid or cancelled under this merchant_uid     Duplicate
+      buyer not registered                                  MethodDead
+      not permitted, InvalidMerchant…                       Misconfigured, GATEWAY
+      parameter missing                                     Misconfigured, REQUEST
+    HTTP 400                                                Misconfigured, REQUEST
+    HTTP 403: the console's list of allowed addresses       Misconfigured, GATEWAY
+    other 4xx: 404 without one of the texts tells as much   Unknown
+      of a wrong address as of a missing billing key
+    code other than 0 with any other text                   Unknown
+    HTTP 200 that cannot be read                            Unknown
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from functools import partial
+
+from shared.billing.inquiry import Expectation, RecordStatus
+from shared.billing.outcome import (
+    Declined,
+    Duplicate,
+    FaultScope,
+    MethodDead,
+    Misconfigured,
+    Outcome,
+    Paid,
+    Throttled,
+    Unknown,
+)
+from worker.gateway import texts
+from worker.gateway.wire import Payment, Refusal, reader
+
+HTTP_OK = 200
+HTTP_UNAUTHORIZED = 401
+_HTTP_THROTTLED = 429
+_HTTP_UNAVAILABLE = 503
+_CLIENT_ERRORS = range(400, 500)
+_OUR_FAULT = {400: FaultScope.REQUEST, 401: FaultScope.GATEWAY, 403: FaultScope.GATEWAY}
+
+# A longer wait is asked for again after it: nobody should silence us for a day by one header.
+RETRY_AFTER_MAX_S = 3600.0
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+_BY_TEXT: tuple[tuple[tuple[texts.KnownText, ...], Callable[[str], Outcome]], ...] = (
+    (texts.IN_PROGRESS, Unknown),
+    (texts.TOLD_TO_WAIT, Throttled),
+    (texts.DUPLICATE, Duplicate),
+    (texts.UNREGISTERED, MethodDead),
+    (texts.NOT_PERMITTED, partial(Misconfigured, scope=FaultScope.GATEWAY)),
+    (texts.BAD_PARAMETER, partial(Misconfigured, scope=FaultScope.REQUEST)),
+)
+
+_read_payment = reader(Payment)
+
+
+def outcome_of_reply(
+    status_code: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    expected: Expectation,
+    dead_method_markers: tuple[str, ...] = texts.DEAD_METHOD_MARKERS,
+) -> Outcome:
+    """Return what a reply to ``again`` means for the charge that was sent.
+
+    Texts of the gateway are kept byte for byte.
+
+    Args:
+        status_code: Of HTTP.
+        headers: Of the reply, found in any case of letters.
+        body: As it came.
+        expected: What was sent.
+        dead_method_markers: Parts of a ``fail_reason`` after which no dunning helps.
+    """
+    if (throttled := told_to_wait(status_code, headers)) is not None:
+        return throttled
+    if status_code != HTTP_OK and status_code not in _CLIENT_ERRORS:
+        return Unknown(f"HTTP {status_code}")
+    match _read_payment(body):
+        case Refusal() as refusal:
+            return _of_refusal(status_code, refusal)
+        case Payment() as payment if status_code == HTTP_OK:
+            return _of_payment(payment, expected, dead_method_markers)
+        case Payment():
+            return Unknown(f"HTTP {status_code} with code 0")
+        case unreadable:
+            return fault_of_status(status_code, f"HTTP {status_code}") or Unknown(
+                f"HTTP {status_code}, unreadable: {unreadable.cause}"
+            )
+
+
+def _of_refusal(status_code: int, refusal: Refusal) -> Outcome:
+    """Return what a code other than 0 means."""
+    if status_code != HTTP_UNAUTHORIZED and (known := by_text(refusal.message)) is not None:
+        return known
+    return fault_of_status(status_code, refusal.message) or Unknown(
+        f"HTTP {status_code}, code {refusal.code}: {refusal.message}"
+    )
+
+
+def _of_payment(
+    payment: Payment, expected: Expectation, dead_method_markers: tuple[str, ...]
+) -> Outcome:
+    """Return what a payment in a processed reply means."""
+    if (difference := payment.difference_from(expected)) is not None:
+        return Unknown(difference)
+    if payment.status == RecordStatus.PAID:
+        return _of_paid(payment)
+    if payment.status == RecordStatus.FAILED:
+        return _of_failed(payment, dead_method_markers)
+    return Unknown(f"status {payment.status}")
+
+
+def _of_paid(payment: Payment) -> Outcome:
+    """Return what a paid payment of ours means."""
+    if payment.customer_uid is None:
+        return Unknown("paid, and the reply names no buyer")
+    if payment.cancel_amount:
+        return Unknown(f"paid, and {payment.cancel_amount} won of it are cancelled")
+    record = payment.record()
+    return Paid(record.imp_uid, record.paid_at, record.receipt_url)
+
+
+def _of_failed(payment: Payment, dead_method_markers: tuple[str, ...]) -> Outcome:
+    """Return what a failed payment of ours means.
+
+    The texts come first: Naver's codes are passed through in ``fail_reason``, and neither a fault
+    of ours nor Naver's maintenance is a decline of the buyer's.
+    """
+    reason = payment.fail_reason or ""
+    known = by_text(reason)
+    if isinstance(known, MethodDead) or (
+        known is None and any(marker in reason for marker in dead_method_markers)
+    ):
+        return MethodDead(reason, payment.imp_uid)
+    return known or Declined(reason, payment.imp_uid)
+
+
+def by_text(message: str) -> Outcome | None:
+    """Return what a text of the gateway means, or None if nobody has seen it."""
+    for table, outcome in _BY_TEXT:
+        if texts.says(table, message):
+            return outcome(message)
+    return None
+
+
+def fault_of_status(status_code: int, message: str) -> Misconfigured | None:
+    """Return whose fault an HTTP status says it is, or None if it says nothing."""
+    scope = _OUR_FAULT.get(status_code)
+    return None if scope is None else Misconfigured(message, scope)
+
+
+def told_to_wait(status_code: int, headers: Mapping[str, str]) -> Throttled | None:
+    """Return that the gateway refused to work now, or None.
+
+    429 says so by itself. 503 says it only together with a ``Retry-After`` that can be read: a
+    proxy answers a bare 503 also when the server behind it died over our request.
+    """
+    if status_code not in {_HTTP_THROTTLED, _HTTP_UNAVAILABLE}:
+        return None
+    is_given, retry_after_s = _retry_after_s(headers)
+    if status_code == _HTTP_UNAVAILABLE and not is_given:
+        return None
+    return Throttled(f"HTTP {status_code}", retry_after_s)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> tuple[bool, float | None]:
+    """Return whether a ``Retry-After`` can be read, and its seconds where they can be known.
+
+    A date is measured from the reply's own ``Date``, so that our clock has no say in it.
+    """
+    value = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return True, min(float(value), RETRY_AFTER_MAX_S)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return False, None
+    try:
+        wait_s = (until - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
+    except (ValueError, TypeError):
+        return True, None
+    return True, min(max(wait_s, 0.0), RETRY_AFTER_MAX_S)

@@ -1,0 +1,305 @@
+"""PortOne's JSON, field for field for what we use; what we do not read is not parsed.
+
+Nothing of a buyer's person is read back. A field that decides nothing and cannot be read counts as
+absent: an odd receipt address must not make a payment unknown.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from shared.billing.inquiry import Expectation, PaymentRecord, RecordStatus
+
+T = TypeVar("T")
+
+# Above it a JSON number written with a point is not exact.
+_EXACT_FLOAT_MAX = 2**53
+# The end of the year 9999, the last a datetime can hold.
+_INSTANT_MAX_S = 253_402_300_799
+_FAULTS_SHOWN_MAX = 5
+
+
+class _Wire(BaseModel):
+    """What both directions share: unknown fields are ignored, and no value is in an error text."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Else:
+    """Marks a field that decides nothing: what cannot be read becomes ``default``."""
+
+    default: Any
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Wrap the field's schema so that its errors end here."""
+        return core_schema.with_default_schema(
+            handler(source), default=self.default, on_error="default"
+        )
+
+
+def _whole_won(value: object) -> int:
+    """Return whole won from ``1004`` or ``1004.0``; a fraction, text or boolean is no amount."""
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer() and abs(value) <= _EXACT_FLOAT_MAX:
+        return int(value)
+    message = "not a whole number of won"
+    raise ValueError(message)
+
+
+Won: TypeAlias = Annotated[int, BeforeValidator(_whole_won), Field(ge=0)]
+Text: TypeAlias = Annotated[StrictStr | None, _Else(None)]
+UnixSeconds: TypeAlias = Annotated[StrictInt, _Else(0)]
+
+
+def instant(seconds: int) -> datetime | None:
+    """Return the instant of a unix time; 0, PortOne's word for none, and nonsense are None."""
+    if 0 < seconds <= _INSTANT_MAX_S:
+        return datetime.fromtimestamp(seconds, UTC)
+    return None
+
+
+class Auth(_Wire):
+    """The token of ``getToken``, with the two instants from which its life is computed."""
+
+    # It goes into a header: nothing but visible ASCII may.
+    access_token: Annotated[StrictStr, Field(pattern=r"^[!-~]+$", repr=False)]
+    expired_at: StrictInt
+    now: StrictInt
+
+
+class PaymentCancel(_Wire):
+    """One cancel, whole or partial, of a payment."""
+
+    amount: Won
+    pg_tid: Text = None
+    cancellation_id: Text = None
+    cancelled_at: UnixSeconds = 0
+    reason: Text = None
+    receipt_url: Text = None
+
+
+class Payment(_Wire):
+    """A payment as PortOne tells it.
+
+    ``status`` stays text, because new values may appear at any time; ``cancelled`` is also the
+    status after a partial cancel. ``customer_uid_usage`` is ``issue`` for the registration of a
+    billing key, which looks like a paid payment and moved no money.
+    """
+
+    imp_uid: Annotated[StrictStr, Field(min_length=1)]
+    merchant_uid: StrictStr
+    status: StrictStr
+    amount: Won
+    cancel_amount: Won = 0
+    customer_uid: Annotated[StrictStr | None, Field(repr=False)] = None
+    customer_uid_usage: Text = None
+    currency: Text = None
+    fail_reason: Text = None
+    cancel_reason: Text = None
+    started_at: UnixSeconds = 0
+    paid_at: UnixSeconds = 0
+    failed_at: UnixSeconds = 0
+    cancelled_at: UnixSeconds = 0
+    receipt_url: Text = None
+    pay_method: Text = None
+    channel: Text = None
+    pg_provider: Text = None
+    pg_id: Text = None
+    pg_tid: Text = None
+    sandbox: Annotated[StrictBool | None, _Else(None)] = None
+    cancel_history: Annotated[tuple[PaymentCancel, ...], _Else(())] = ()
+
+    @property
+    def is_charge(self) -> bool:
+        """Whether this is won charged to a billing key, and not a registration or foreign money."""
+        return self.customer_uid_usage in {None, "payment"} and self.currency in {None, "KRW"}
+
+    def difference_from(self, expected: Expectation) -> str | None:
+        """Return in words how the payment is not the one expected, or None."""
+        if self.merchant_uid != expected.merchant_uid:
+            return f"the reply is of another merchant_uid, {self.merchant_uid}"
+        if self.amount != expected.amount:
+            return f"the reply is of {self.amount} won, {expected.amount} were sent"
+        if self.customer_uid is not None and self.customer_uid != expected.customer_uid:
+            return "the reply is of another buyer"
+        if not self.is_charge:
+            return f"the reply is of usage {self.customer_uid_usage} in {self.currency}"
+        return None
+
+    def record(self) -> PaymentRecord:
+        """Return the payment for the inquiry.
+
+        A status we do not know, and a record that is no charge, become ``ready``: it is the one
+        status that settles nothing, so such a record waits for a person.
+        """
+        known = self.is_charge and self.status in set(RecordStatus)
+        return PaymentRecord(
+            imp_uid=self.imp_uid,
+            merchant_uid=self.merchant_uid,
+            status=RecordStatus(self.status) if known else RecordStatus.READY,
+            amount=self.amount,
+            cancel_amount=self.cancel_amount,
+            customer_uid=self.customer_uid,
+            fail_reason=self.fail_reason,
+            paid_at=instant(self.paid_at),
+            receipt_url=self.receipt_url,
+        )
+
+
+class PaymentPage(_Wire):
+    """A page of payments; ``next`` is 0 on the last."""
+
+    total: StrictInt
+    next: StrictInt
+    payments: Annotated[tuple[Payment, ...], Field(alias="list")] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BillingKeyRecord:
+    """A billing key as PortOne holds it; that it is held does not prove that it is alive at Naver.
+
+    ``updated_at`` moves when the buyer changes the means behind the same ``customer_uid``.
+    """
+
+    customer_uid: str = field(repr=False)
+    pg_provider: str | None
+    pg_id: str | None
+    card_name: str | None
+    sandbox: bool | None
+    inserted_at: datetime | None
+    updated_at: datetime | None
+
+
+class Customer(_Wire):
+    """A billing key as PortOne tells it; a super billing key has no ``pg_provider``."""
+
+    customer_uid: Annotated[StrictStr, Field(repr=False)]
+    pg_provider: Text = None
+    pg_id: Text = None
+    card_name: Text = None
+    sandbox: Annotated[StrictBool | None, _Else(None)] = None
+    inserted: UnixSeconds = 0
+    updated: UnixSeconds = 0
+
+    def record(self) -> BillingKeyRecord:
+        """Return the billing key for those who asked."""
+        return BillingKeyRecord(
+            customer_uid=self.customer_uid,
+            pg_provider=self.pg_provider,
+            pg_id=self.pg_id,
+            card_name=self.card_name,
+            sandbox=self.sandbox,
+            inserted_at=instant(self.inserted),
+            updated_at=instant(self.updated),
+        )
+
+
+class Envelope(_Wire, Generic[T]):
+    """What every reply comes in; ``code`` 0 says only that the request was processed."""
+
+    code: StrictInt
+    message: StrictStr | None = None
+    response: T | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """``code`` other than 0; the number tells nothing more, and ``message`` is byte for byte."""
+
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A reply that is not what it should be; ``cause`` names fields, never their values."""
+
+    cause: str
+
+
+def reader(model: type[T]) -> Callable[[bytes], T | Refusal | Unreadable]:
+    """Return a function that reads a reply's body: the model, a refusal, or why neither."""
+    whole, bare = Envelope[model], Envelope[Any]  # type: ignore[valid-type]
+
+    def read(body: bytes) -> T | Refusal | Unreadable:
+        try:
+            envelope = whole.model_validate_json(body)
+        except ValidationError as error:
+            # With a refusal, whatever stands in ``response`` does not matter.
+            refusal = _refusal_in(bare, body)
+            return Unreadable(faults_in(error)) if refusal is None else refusal
+        if envelope.code != 0:
+            return Refusal(envelope.code, envelope.message or "")
+        if envelope.response is None:
+            return Unreadable("code 0 without a response")
+        return envelope.response
+
+    return read
+
+
+def _refusal_in(bare: type[Envelope[Any]], body: bytes) -> Refusal | None:
+    """Return the refusal a body holds beside a response that cannot be read, or None."""
+    try:
+        envelope = bare.model_validate_json(body)
+    except ValidationError:
+        return None
+    return Refusal(envelope.code, envelope.message or "") if envelope.code else None
+
+
+def faults_in(error: ValidationError) -> str:
+    """Say what did not fit, without the values."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [
+        f"{'.'.join(str(part) for part in fault['loc']) or 'body'}: {fault['msg']}"
+        for fault in faults[:_FAULTS_SHOWN_MAX]
+    ]
+    return "; ".join(shown)
+
+
+class AgainExtra(_Wire):
+    """What only some contracts ask for."""
+
+    naver_use_cfm: Annotated[str, Field(pattern=r"^\d{8}$", serialization_alias="naverUseCfm")]
+
+
+class AgainBody(_Wire):
+    """The body of ``again``; a field that does not fit is refused here, never cut.
+
+    ``tax_free`` is always sent, 0 too: that is PortOne's default, and its book shows what we meant.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    customer_uid: Annotated[StrictStr, Field(min_length=1, max_length=80, repr=False)]
+    merchant_uid: Annotated[StrictStr, Field(max_length=40, pattern=r"^[a-z0-9]+$")]
+    amount: Annotated[StrictInt, Field(ge=1)]
+    tax_free: Annotated[StrictInt, Field(ge=0)] = 0
+    name: Annotated[StrictStr, Field(min_length=1, max_length=40)]
+    buyer_name: Annotated[StrictStr | None, Field(max_length=16, repr=False)] = None
+    buyer_email: Annotated[StrictStr | None, Field(max_length=64, repr=False)] = None
+    buyer_tel: Annotated[StrictStr | None, Field(max_length=16, repr=False)] = None
+    custom_data: Annotated[StrictStr | None, Field(repr=False)] = None
+    notice_url: StrictStr | None = None
+    extra: AgainExtra | None = None
+
+    def encoded(self) -> bytes:
+        """Return the body as it is sent."""
+        return self.model_dump_json(exclude_none=True, by_alias=True).encode()
