@@ -39,7 +39,8 @@ _FIELDS = {
 # As Celery writes keyword arguments that are one list of numbers. What is too long for it ends in
 # dots, and the last number before them may be half a number.
 _IDS = re.compile(
-    r"\{'(?P<field>\w+)': \[(?P<ids>(?:\d+, )*)(?P<last>\d*)(?P<cut>(?:\.{3})?(?:, )?\.{3})?\]\}"
+    r"\{'(?P<field>\w+)': \[(?P<ids>(?:\d{1,19}, )*)(?P<last>\d{0,19})"
+    r"(?P<cut>(?:\.{3})?(?:, )?\.{3})?\]\}"
 )
 _FRAME = re.compile(r'^ +File ".*", line \d+, in .*$', re.MULTILINE)
 _EXCEPTION = re.compile(r"[\w.]+")
@@ -52,7 +53,7 @@ def format_task(task: Any) -> Any:
     `task` is Flower's copy of its record. What an exception says is never shown, for it may quote a
     row; where it was raised is.
     """
-    fields = _FIELDS.get(task.name)
+    fields = _FIELDS.get(str(task.name))
     task.args = None if str(task.args or "()") in {"()", "[]"} else _HIDDEN
     task.kwargs = None if task.kwargs is None else _ids(str(task.kwargs), fields)
     if task.result is not None:

@@ -167,6 +167,7 @@ class TestFormatTask:
             (ChargeInvoices.task, {"invoice_ids": [SECRET]}),
             (ChargeInvoices.task, {"invoice_ids": SECRET}),
             (ChargeInvoices.task, {"invoice_ids": [1.5]}),
+            (ChargeInvoices.task, {"invoice_ids": [10**100]}),
             (ChargeInvoices.task, {"attempt_ids": [1]}),
             (ChargeInvoices.task, {"amount": 1000}),
             (InquireAttempts.task, {"invoice_ids": [1]}),
@@ -204,7 +205,7 @@ class TestFormatTask:
     def test_it_never_raises_since_flower_would_then_show_everything(
         self, format_task: Callable[[Task], Task], value: object
     ) -> None:
-        for name in (ChargeInvoices.task, "other", None):
+        for name in (ChargeInvoices.task, "other", None, ["other"]):
             format_task(
                 Task(
                     "1",

@@ -193,6 +193,13 @@ class World:
 
         return await self.database.run(work)
 
+    @staticmethod
+    async def look(
+        connection: AsyncConnection, invoice_ids: Sequence[int], now: datetime
+    ) -> list[Claim]:
+        """Return the claims that could be written now."""
+        return [item.claim for item in await claims.lock_due(connection, invoice_ids, now)]
+
     async def inquire_all(self) -> list[str]:
         """Have every due inquiry asked."""
         return await self.rounds(self.scan_inquiries)
@@ -257,6 +264,19 @@ class World:
     async def attempt(self, invoice_id: int) -> Row[Any]:
         """Return the newest attempt at one invoice."""
         return (await self.attempts(invoice_id))[-1]
+
+    async def next_at(self) -> datetime | None:
+        """Return the next instant at which anything is to be sent or asked, if there is one."""
+        statement = """
+            SELECT least(
+                (SELECT min(greatest(next_attempt_at, dispatched_at + :again)) FROM invoices),
+                (SELECT min(inquire_at) FROM payment_attempts)
+            ) AS next_at
+        """
+        next_at: datetime | None = (await self.rows(statement, resend_after=RESEND_AFTER))[
+            0
+        ].next_at
+        return next_at and max(next_at, self.clock.now())
 
     async def subscription(self, invoice_id: int) -> Row[Any]:
         """Return the row of an invoice's subscription."""

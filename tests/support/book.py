@@ -182,6 +182,10 @@ class BookedGateway:
         """Put a record of a test's own making into the book."""
         self.book.append(Booked(record, claim, self.clock.now()))
 
+    def payment_of(self, claim: Claim) -> PaymentRecord:
+        """Return the record of a payment of a claim, made now."""
+        return record_of(claim, RecordStatus.PAID, self.clock.now())
+
     def _refuses(self, merchant_uid: str) -> bool:
         self.entries()
         match self.policy:

@@ -21,7 +21,8 @@ class CuttingProxy:
 
     def __init__(self, database_url: str, *, cuts: int, closes: bool) -> None:
         address = make_url(database_url)
-        assert address.host and address.port
+        assert address.host
+        assert address.port
         self.cuts = cuts
         self.closes = closes
         self._server = (address.host, address.port)

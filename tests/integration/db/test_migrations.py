@@ -117,14 +117,14 @@ def test_two_processes_may_upgrade_at_once(empty_url: str, module_url: str) -> N
 
 def test_an_upgrade_waits_until_the_other_has_committed(world: World, empty_url: str) -> None:
     waiting = """
-        SELECT count(*) FROM pg_locks
+        SELECT count(*) AS found FROM pg_locks
         WHERE locktype = 'advisory' AND NOT granted
           AND database = (SELECT oid FROM pg_database WHERE datname = :name)
     """
     name = empty_url.rpartition("/")[2]
 
     async def somebody_waits() -> bool:
-        return bool((await world.rows(waiting, name=name))[0].count)
+        return bool((await world.rows(waiting, name=name))[0].found)
 
     with ThreadPoolExecutor(1) as pool:
         with migrate.locked(empty_url):

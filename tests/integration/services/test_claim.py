@@ -61,9 +61,13 @@ def test_the_attempt_is_committed_before_anything_is_sent(world: World) -> None:
         assert (attempt.status, attempt.send_number) == ("claimed", 1)
         assert attempt.lease_until == world.clock.now() + world.rules.leases.lease
         assert attempt.inquire_at == attempt.lease_until + world.rules.leases.settle_delay
-        idle = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
-        own = " AND datname = current_database()"
-        assert (await world.rows(idle + own))[0].count == 0
+        (open_transactions,) = await world.rows(
+            """
+            SELECT count(*) AS found FROM pg_stat_activity
+            WHERE state = 'idle in transaction' AND datname = current_database()
+            """
+        )
+        assert open_transactions.found == 0
         door.set()
         assert await task == ["paid"]
 
@@ -327,7 +331,7 @@ def test_one_faulty_row_does_not_hold_up_its_neighbours(world: World) -> None:
     [
         (UseConfirmation.NONE, None),
         (UseConfirmation.CHARGE_DAY, date(2026, 2, 3)),
-        (UseConfirmation.PERIOD_END, date(2026, 2, 27)),
+        (UseConfirmation.PERIOD_END, date(2026, 2, 28)),
     ],
 )
 def test_the_day_of_use_is_that_of_the_send_and_not_of_the_first_try(

@@ -30,6 +30,7 @@ from shared.billing.outcome import (
     Paid,
     Throttled,
     Unknown,
+    Unmoved,
 )
 from shared.billing.subscription import SubscriptionStatus
 from tests.unit.billing import made
