@@ -2,7 +2,6 @@
 
 import enum
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, PositiveFloat, SecretStr, ValidationError, model_validator
@@ -88,7 +87,6 @@ class Settings(BaseSettings):
     database_connections_max: Annotated[int, Field(ge=1, le=200)] = 10
     log_format: LogFormat = LogFormat.JSON
     log_level: str = "INFO"
-    state_dir: Path = Path("/tmp")  # noqa: S108 - only heartbeats of the processes go there
 
     @model_validator(mode="after")
     def _rules_agree(self) -> Self:

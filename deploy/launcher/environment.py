@@ -49,8 +49,7 @@ class Environment:
 
     def is_current(self) -> bool:
         """Whether nothing needs doing."""
-        stamped = stamp.recorded(self.venv)
-        return stamped is not None and stamped == self._wanted()
+        return self._wanted() == stamp.recorded(self.venv)
 
     def ensure(self) -> None:
         """Make or refresh the environment if it needs it.

@@ -3,11 +3,12 @@
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from deploy.launcher.children import Child
 from deploy.launcher.errors import WaitTimeoutError
-from deploy.launcher.signals import Interrupted
+from deploy.launcher.signals import Interrupted, hurry_requested
 from deploy.launcher.waiting import wait_until
 
 _FOREVER_S = float("inf")
@@ -59,7 +60,9 @@ def _terminal_has_told_it() -> bool:
 
 
 def _give_time(child: Child) -> None:
-    try:
-        child.wait(_OWN_END_TIMEOUT_S)
-    except WaitTimeoutError:
-        return
+    with suppress(WaitTimeoutError):
+        wait_until(
+            lambda: not child.is_alive or hurry_requested(),
+            f"{child.name} ends by itself",
+            timeout_s=_OWN_END_TIMEOUT_S,
+        )

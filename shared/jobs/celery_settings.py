@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared.config import Settings
+from shared.jobs.broker import read_messages_with_care
 from shared.jobs.contracts import CHARGE_QUEUE
 
 # A message lives for seconds; one that is not acknowledged by then is delivered again, which the
@@ -12,6 +13,7 @@ VISIBILITY_TIMEOUT_FACTOR = 3
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """Return Celery's configuration for these settings."""
+    read_messages_with_care()
     longest_task_s = settings.send_window_s + settings.gateway_total_timeout_s
     return {
         "broker_url": settings.redis_url.get_secret_value(),

@@ -85,6 +85,22 @@ def test_a_worker_killed_before_its_request_left_is_sent_again_under_the_same_ui
     assert [request["ending"] for request in seen] == ["hang", "paid"]
 
 
+def test_a_worker_that_is_told_to_stop_settles_what_it_has_sent(system: System) -> None:
+    (subscription,) = system.subscribe()
+    system.sandbox.behave(subscription.customer_uid, [{"ending": "slow", "delay_s": 1.5}])
+    (worker,) = system.start(workers=1)
+    system.wait(lambda: system.sandbox.requests()["in_flight"] == 1, "the charge is at the gateway")
+
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(timeout_s=30) == 0
+
+    # Nobody had to ask the gateway: the worker stayed until the reply was written down.
+    (attempt,) = system.rows(
+        "SELECT status, settled_at <= lease_until AS kept FROM payment_attempts"
+    )
+    assert attempt == {"status": "paid", "kept": True}
+
+
 def test_an_emptied_broker_loses_nothing(system: System) -> None:
     system.subscribe(300)
     system.sandbox.faults(latency_ms=300, latency_jitter=0.5)

@@ -1,7 +1,5 @@
 """The plain side: prefork workers of the plain design on tables of their own."""
 
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +10,8 @@ from sqlalchemy import Engine, create_engine, func, select
 from sqlalchemy.orm import Session
 
 from deploy.launcher.children import Child
+from deploy.launcher.environment import Environment
+from deploy.launcher.terminal import Terminal
 from shared.db.engine import driver_url
 from tests.bench.plain.models import Base, Invoice, InvoiceStatus, Subscription
 from tests.bench.side import (
@@ -93,19 +93,19 @@ class PlainPlaying:
 
     def workers(self) -> list[Child]:
         """Return the one worker, whose pool is the processes."""
+        environment = Environment(CHECKOUT, Terminal())
         return [
             Child(
                 "plain",
                 [
-                    sys.executable,
+                    environment.python,
                     *("-m", "celery", "-A", "tests.bench.plain.app", "worker"),
                     *("--pool", "prefork", "-c", str(PROCESSES), "-Q", QUEUE, "-n", "plain@%h"),
                     *("--without-mingle", "--without-gossip", "-l", "info"),
                 ],
                 log=self._stage.logs / "plain.log",
                 env={
-                    **os.environ,
-                    "PYTHONUNBUFFERED": "1",
+                    **environment.variables(),
                     "PLAIN_DATABASE_URL": driver_url(self._url),
                     "PLAIN_REDIS_URL": self._stage.servers.valkey.url,
                     "PLAIN_PORTONE_BASE_URL": self._stage.sandbox.url,
@@ -147,4 +147,5 @@ class PlainPlaying:
             ).fetchone()
             attempts = connection.execute(_ATTEMPTS).fetchall()
         assert counts is not None
-        return Ledger(*counts, attempts_of(attempts))
+        invoices, paid = counts
+        return Ledger(invoices, paid, attempts_of(attempts))

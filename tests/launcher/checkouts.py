@@ -74,11 +74,7 @@ def make_checkout(root: Path) -> Path:
         path.write_text(text, encoding="utf-8")
     shutil.copy(CHECKOUT / "deploy" / "__init__.py", root / "deploy" / "__init__.py")
     shutil.copy(CHECKOUT / "deploy" / "local.py", root / "deploy" / "local.py")
-    shutil.copytree(
-        CHECKOUT / "deploy" / "launcher",
-        root / "deploy" / "launcher",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    shutil.copytree(CHECKOUT / "deploy" / "launcher", root / "deploy" / "launcher")
     return root / "deploy" / "local.py"
 
 

@@ -9,6 +9,7 @@ from deploy.launcher.binaries import ServerProgram, Source, copy_postgres, find_
 from deploy.launcher.directories import scratch_directory
 from deploy.launcher.errors import LauncherError
 from deploy.launcher.identity import Identity, candidates
+from deploy.launcher.ports import free_port
 from deploy.launcher.postgres import PostgresServer
 from deploy.launcher.servers import (
     GivenServer,
@@ -133,7 +134,7 @@ class TestPorts:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         with listening_socket() as stranger, scratch_directory() as scratch:
-            ports = iter([stranger.getsockname()[1], postgres.free_port()])
+            ports = iter([stranger.getsockname()[1], free_port()])
             monkeypatch.setattr(postgres, "free_port", lambda: next(ports))
             server = PostgresServer(find_postgres(CHECKOUT), scratch / "postgres", logs=tmp_path)
             try:
@@ -147,7 +148,7 @@ class TestPorts:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         with listening_socket() as stranger:
-            ports = iter([stranger.getsockname()[1], valkey.free_port()])
+            ports = iter([stranger.getsockname()[1], free_port()])
             monkeypatch.setattr(valkey, "free_port", lambda: next(ports))
             program = binaries.find_valkey(CHECKOUT)
             server = valkey.ValkeyServer(program, tmp_path / "valkey", logs=tmp_path)

@@ -5,7 +5,6 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,11 +49,11 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 @pytest.fixture
-def launcher(tmp_path: Path) -> Iterator[Path]:
+def launcher(tmp_path: Path) -> Path:
     root = tmp_path / "checkout"
     program = make_checkout(root)
     borrow_environment(root)
-    yield program
+    return program
 
 
 def lines_until(process: subprocess.Popen[str], word: str) -> list[str]:
@@ -112,15 +111,16 @@ def test_sigterm_is_passed_on_and_ends_everything(launcher: Path) -> None:
         expect_gone(everything, timeout_s=0.1)
 
 
-def test_a_command_that_will_not_end_is_ended(launcher: Path) -> None:
-    deaf = COUNTING.replace("while not asked", "while True")
+def test_a_second_wish_to_stop_waits_for_nothing_any_more(launcher: Path) -> None:
+    deaf = COUNTING.replace("while not asked", "while print(asked, flush=True) or True")
     with start_run(launcher, "python", "-c", deaf) as process:
         lines_until(process, "command runs")
         everything = everything_below(process.pid)
         process.terminate()
-        # The second wish says that nobody wants to wait any more.
-        wait_until(lambda: process.poll() is not None, "the end", timeout_s=40)
-        expect_gone(everything, timeout_s=0.1)
+        lines_until(process, "SIGTERM")
+        process.terminate()
+        expect_gone(everything, timeout_s=4.0)
+        assert process.wait(1) == 128 + signal.SIGTERM
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_command_once_and_ends_everything(launcher: Path) -> None:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from deploy.verdict import Verdict, compare
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.money import Price
 from shared.billing.subscription import Agreement, Buyer
+from shared.clock import WallClock
 from shared.db import subscriptions
 from shared.db.engine import connect
 from shared.db.subscriptions import NewSubscription
@@ -134,7 +135,7 @@ class System:
     ) -> list[NewSubscription]:
         """Add subscriptions whose period began ``periods_ago`` periods before the running one."""
         interval = interval or Interval(IntervalUnit.MONTH)
-        now = datetime.now(UTC)  # noqa: TID251 - the processes under test read the same clock
+        now = WallClock().now()
         cycle = BillingCycle(now - timedelta(days=400), interval)
         new = [
             NewSubscription(
@@ -224,7 +225,7 @@ class System:
         database = connect(self.database_url, connections_max=1)
         try:
             async with database.transaction() as connection:
-                now = datetime.now(UTC)  # noqa: TID251 - as above
+                now = WallClock().now()
                 return await compare(connection, self.sandbox.book(), now)
         finally:
             await database.aclose()

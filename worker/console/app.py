@@ -5,6 +5,7 @@ runs, so that help and mistakes of typing answer at once.
 """
 
 import io
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -81,4 +82,6 @@ def main() -> None:
         # A terminal that cannot show Korean gets escapes instead of a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # What it says of a connection that broke, our own error says in words.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     app(prog_name=DISTRIBUTION)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -36,13 +37,25 @@ def print_json(document: Mapping[str, Json]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table whose first column is never folded."""
+    """Print a table, or where the terminal is too narrow for it one block of lines a row.
+
+    Nothing is ever cut or folded: an id must be whole to be copied.
+    """
+    lines = [list(row) for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for position, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=position == 0)
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    _console().print(table)
+    for column in columns:
+        table.add_column(column, no_wrap=True, overflow="ignore")
+    for line in lines:
+        table.add_row(*(Text(visible(cell)) for cell in line))
+    console = _console()
+    unbounded = console.options.update(max_width=_WIDTH_UNBOUNDED)
+    if Measurement.get(console, unbounded, table).maximum <= console.width:
+        console.print(table)
+        return
+    for position, line in enumerate(lines):
+        if position:
+            print_line()
+        print_fields(dict(zip(columns, line, strict=True)))
 
 
 def print_fields(fields: Mapping[str, str], *, indent: int = 0) -> None:

@@ -72,7 +72,7 @@ class Channel:
         logging.getLogger("httpx").setLevel(logging.WARNING)
         if ssl_context is None:
             ssl_context = httpx.create_ssl_context(trust_env=False)
-        ssl_context.minimum_version = ssl.TLSVersion.TLSv1_2
+        ssl_context.minimum_version = max(ssl_context.minimum_version, ssl.TLSVersion.TLSv1_2)
         self._base = httpx.URL(settings.base_url.rstrip("/"))
         self._extensions = {
             "timeout": httpx.Timeout(

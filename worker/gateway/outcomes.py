@@ -37,6 +37,7 @@ other answer to an unknown sign might cost a buyer money.
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 
@@ -196,12 +197,17 @@ def _retry_after_s(headers: Mapping[str, str]) -> tuple[bool, float | None]:
     value = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(value):
         return True, min(float(value), RETRY_AFTER_MAX_S)
+    until, said = _instant_in(value), _instant_in(headers.get("date", ""))
+    if until is None or said is None:
+        return until is not None, None
+    return True, min(max((until - said).total_seconds(), 0.0), RETRY_AFTER_MAX_S)
+
+
+def _instant_in(value: str) -> datetime | None:
+    """Return the instant of an HTTP date, or None if it is none."""
     try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return False, None
-    try:
-        wait_s = (until - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
-    except (ValueError, TypeError):
-        return True, None
-    return True, min(max(wait_s, 0.0), RETRY_AFTER_MAX_S)
+        instant = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    # RFC 5322 writes "no zone known" as -0000.
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

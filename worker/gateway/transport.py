@@ -212,6 +212,10 @@ class GatewayTransport(AiohttpTransport):
             ),
             middlewares=(guard,),
         ) as reply:
+            if "Content-Encoding" in reply.headers:
+                # Unpacked, it could be of any size.
+                message = "the reply is packed, and nobody asked for that"
+                raise httpx.DecodingError(message)
             body = await _whole(reply.content)
             return httpx.Response(reply.status, headers=reply.raw_headers, content=body)
 

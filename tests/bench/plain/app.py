@@ -53,7 +53,7 @@ def _stop(**_: Any) -> None:
     engine.dispose()
 
 
-@app.task(name=TASK)  # type: ignore[untyped-decorator]
+@app.task(name=TASK)
 def charge(invoice_id: int) -> str:
     """Collect one invoice: claim, send, settle."""
     claimed = _claim(invoice_id)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.launcher.servers import OwnServers
-from tests.support.billing import World, clear, world_of
+from tests.support.billing import World, world_of
 from tests.support.databases import fresh_database
 
 
@@ -19,6 +19,6 @@ def module_url(servers: OwnServers) -> Iterator[str]:
 @pytest.fixture
 def world(module_url: str) -> Iterator[World]:
     """Empty tables with one process on them."""
-    clear(module_url)
     with world_of(module_url) as made:
+        made.run(made.clear())
         yield made

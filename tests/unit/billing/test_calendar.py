@@ -326,6 +326,14 @@ def test_period_0_begins_at_the_anchor_also_when_its_wall_time_is_the_second_of_
     assert cycle.index_at(anchor_at - MICROSECOND) == -1
 
 
+def test_the_first_counts_also_where_the_anchor_was_the_second() -> None:
+    """1 November is doubled again in 2037."""
+    anchor_at = in_zone(NEW_YORK, 2026, 11, 1, 1, 30, fold=1)
+    for interval, index in ((Interval(YEAR), 11), (Interval(MONTH), 132), (Interval(DAY), 4018)):
+        cycle = BillingCycle(anchor_at, interval, NEW_YORK)
+        assert cycle.period(index).start_at == datetime(2037, 11, 1, 5, 30, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("time_zone", "day_before", "shown"),
     [

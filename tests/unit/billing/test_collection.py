@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 import pytest
 
+from shared.billing import collection
 from shared.billing.attempt import AttemptStatus, Claim, Question
 from shared.billing.collection import (
     CollectionRules,
@@ -439,3 +440,9 @@ def test_what_no_type_lets_through_concludes_nothing_at_run_time_either(
 ) -> None:
     with pytest.raises(AssertionError):
         call()
+
+
+def test_a_dunning_step_nobody_knows_concludes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "after_decline", lambda *_: "some other step")
+    with pytest.raises(AssertionError):
+        settle(CLAIM, DECLINED, RULES.dunning, NOW)

@@ -96,6 +96,7 @@ TABLE: Final[dict[str, tuple[list[PaymentRecord], Finding]]] = {
         Declined("한도초과", "imps_2"),
     ),
     "failed, then paid": ([REFUSED, record(PAID)], OURS),
+    "ready, then paid": ([record(READY, imp_uid="imps_0"), record(PAID)], OURS),
     "paid, then failed": ([record(PAID), REFUSED], OURS),
 }
 

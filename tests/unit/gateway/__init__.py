@@ -1,0 +1,1 @@
+"""What the gateway's client decides without a network."""

@@ -1,0 +1,264 @@
+"""`dalmada status`."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Concatenate, ParamSpec
+
+import pytest
+from redis import Redis
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from deploy.launcher.ports import free_port
+from shared.billing.outcome import Unknown
+from shared.clock import WallClock
+from shared.db import dead_letters, holds
+from tests.integration.console.commands import Commands, Printed
+from tests.integration.console.proxies import silent_server
+from tests.support.billing import QUIET, World
+
+P = ParamSpec("P")
+
+QUEUES = {"billing.charge": 0, "billing.inquiry": 0, "billing.event": 0, "billing.scan": 0}
+NOTHING = {"count": 0, "oldest_at": None, "oldest_age_s": None}
+LATE = timedelta(minutes=11)
+IN_TIME = timedelta(minutes=9)
+
+
+@pytest.fixture(autouse=True)
+def _empty_broker(redis: Redis) -> None:
+    """Every test here counts messages."""
+
+
+def codes(done: Printed) -> list[str]:
+    return [reason["code"] for reason in done.json["reasons"]]
+
+
+def transact(
+    world: World,
+    work: Callable[Concatenate[AsyncConnection, P], Awaitable[None]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> None:
+    world.run(world.database.run(lambda connection: work(connection, *args, **kwargs)))
+
+
+def relayed(world: World) -> None:
+    world.run(world.rows("UPDATE events SET relayed_at = now()"))
+
+
+class TestWhenBillingGoesOn:
+    def test_gives_programs_one_document_and_ends_with_0(self, dalmada: Commands) -> None:
+        done = dalmada.process("status", "--json")
+        assert (done.status, done.err) == (0, "")
+        document = done.json
+        assert document.pop("at").endswith("+00:00")
+        assert document == {
+            "healthy": True,
+            "reasons": [],
+            "database": {"reachable": True, "error": None},
+            "redis": {"reachable": True, "error": None},
+            "queues": QUEUES,
+            "subscriptions": {"active": 0, "past_due": 0, "canceled": 0},
+            "invoices": {"open": 0, "paid": 0, "uncollectible": 0, "void": 0},
+            "attempts_unresolved": {"claimed": 0, "waiting": 0, "unknown": 0, "parked": 0},
+            "renewals_due": NOTHING,
+            "invoices_due": NOTHING,
+            "inquiries_due": NOTHING,
+            "events_unrelayed": NOTHING,
+            "dead_letters": {"count": 0, "newest": []},
+            "gateway_hold": None,
+        }
+
+    def test_tells_people_so_and_colours_no_pipe(self, dalmada: Commands) -> None:
+        done = dalmada.process("status", FORCE_COLOR="1")
+        assert (done.status, done.err) == (0, "")
+        assert done.out.startswith("Billing goes on by itself.\n")
+        fields = done.fields()
+        assert fields["database"] == "reachable"
+        assert fields["redis"] == "reachable"
+        assert fields["attempts unresolved"] == "claimed 0 · waiting 0 · unknown 0 · parked 0"
+        assert fields["gateway hold"] == "none"
+        assert "\x1b" not in done.out
+
+    def test_counts_what_is_under_way_without_alarm(
+        self, dalmada: Commands, world: World, redis: Redis
+    ) -> None:
+        world.clock.instant -= IN_TIME
+        paid, unknown, _ = world.run(world.open_invoices(3))
+        world.run(world.charge([paid]))
+        world.gateway.script.append(Unknown("ReadTimeout"))
+        world.run(world.charge([unknown]))
+        redis.rpush("billing.charge", "a", "b")
+        redis.rpush("billing.scan", "c")
+        done = dalmada("status", "--json")
+        document = done.json
+        assert (done.status, codes(done)) == (0, [])
+        assert document["subscriptions"]["active"] == 3
+        assert document["invoices"] == {"open": 2, "paid": 1, "uncollectible": 0, "void": 0}
+        assert document["attempts_unresolved"]["unknown"] == 1
+        assert document["invoices_due"]["count"] == 1
+        age_s = document["invoices_due"]["oldest_age_s"]
+        assert IN_TIME.total_seconds() <= age_s < LATE.total_seconds()
+        assert document["events_unrelayed"]["count"] > 0
+        assert document["queues"] == {**QUEUES, "billing.charge": 2, "billing.scan": 1}
+
+
+class TestWhenAPersonIsNeeded:
+    def test_a_parked_attempt_and_its_dead_letter_are_shown(
+        self, dalmada: Commands, world: World
+    ) -> None:
+        world.clock.instant -= timedelta(days=1)
+        (invoice_id,) = world.run(world.open_invoices())
+        world.gateway.script.append(Unknown("ReadTimeout"))
+        world.run(world.charge([invoice_id]))
+        world.pass_time(QUIET)
+        attempt = world.run(world.attempt(invoice_id))
+        cause = "다른 금액: the gateway holds [1,000] KRW"
+        transact(
+            world,
+            dead_letters.bury_attempt,
+            dead_letters.AttemptLetter(attempt.id, cause, {}),
+        )
+        world.run(world.rows("UPDATE payment_attempts SET status = 'parked', inquire_at = NULL"))
+        relayed(world)
+        done = dalmada("status", "--json")
+        assert done.status == 1
+        assert codes(done) == ["attempts_parked", "dead_letters"]
+        assert done.json["healthy"] is False
+        assert done.json["attempts_unresolved"]["parked"] == 1
+        assert done.json["dead_letters"]["count"] == 1
+        (letter,) = done.json["dead_letters"]["newest"]
+        assert (letter["kind"], letter["attempt_id"]) == ("attempt", attempt.id)
+        assert letter["cause"] == cause
+        people = dalmada("status")
+        assert people.status == 1
+        assert people.out.startswith("This needs a person:\n  attempts_parked: ")
+        assert cause in people.out
+
+    def test_only_the_newest_dead_letters_are_shown_but_all_are_counted(
+        self, dalmada: Commands, world: World
+    ) -> None:
+        for number in range(7):
+            transact(
+                world,
+                dead_letters.bury_message,
+                "invoice.charge",
+                f"cause {number}",
+                {},
+            )
+        done = dalmada("status", "--json")
+        assert done.status == 1
+        assert done.json["dead_letters"]["count"] == 7
+        causes = [letter["cause"] for letter in done.json["dead_letters"]["newest"]]
+        assert causes == ["cause 6", "cause 5", "cause 4", "cause 3", "cause 2"]
+
+    def test_a_hold_on_the_gateway_is_told_with_its_cause(
+        self, dalmada: Commands, world: World
+    ) -> None:
+        now = WallClock().now()
+        until = now + timedelta(minutes=5)
+        transact(world, holds.hold, "API 호출 권한이 없습니다", until, now)
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["gateway_hold"])
+        assert done.json["gateway_hold"] == {
+            "cause": "API 호출 권한이 없습니다",
+            "held_until": until.isoformat(),
+            "raised_at": now.isoformat(),
+        }
+        assert "API 호출 권한이 없습니다" in dalmada("status").fields()["gateway hold"]
+
+    def test_a_hold_that_is_over_alarms_nobody(self, dalmada: Commands, world: World) -> None:
+        now = WallClock().now()
+        transact(world, holds.hold, "over", now, now)
+        done = dalmada("status", "--json")
+        assert (done.status, done.json["gateway_hold"]) == (0, None)
+
+    def test_a_due_invoice_that_nobody_collects(self, dalmada: Commands, world: World) -> None:
+        world.clock.instant -= LATE
+        world.run(world.open_invoices(2))
+        relayed(world)
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["invoices_late"])
+        assert done.json["reasons"][0]["text"] == (
+            "the oldest of 2 invoices waits for 11 min: nobody collects them."
+        )
+        assert dalmada("status").fields()["invoices due"] == "2, the oldest for 11 min"
+
+    def test_a_renewal_that_the_scheduler_does_not_open(
+        self, dalmada: Commands, world: World
+    ) -> None:
+        world.clock.instant -= LATE
+        world.run(world.subscribe())
+        relayed(world)
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["renewals_late"])
+        assert done.json["renewals_due"]["count"] == 1
+
+    def test_an_attempt_about_which_nobody_asks(self, dalmada: Commands, world: World) -> None:
+        world.clock.instant -= LATE + QUIET
+        invoice_ids = world.run(world.open_invoices())
+        world.run(world.claim(invoice_ids))
+        relayed(world)
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["inquiries_late"])
+        assert done.json["attempts_unresolved"]["claimed"] == 1
+
+    def test_an_event_that_nobody_relays(self, dalmada: Commands, world: World) -> None:
+        world.run(world.subscribe())
+        world.run(world.rows("UPDATE events SET created_at = now() - interval '11 minutes'"))
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["events_late"])
+
+
+class TestWhenAServerIsOutOfReach:
+    def test_redis_is_reported_and_the_rows_are_read(self, dalmada: Commands, world: World) -> None:
+        world.run(world.subscribe(2))
+        nowhere = f"redis://:planted-password@127.0.0.1:{free_port()}/0"
+        done = dalmada.process("status", "--json", DALMADA_REDIS_URL=nowhere)
+        assert (done.status, done.err, codes(done)) == (1, "", ["redis_unreachable"])
+        assert done.json["redis"]["reachable"] is False
+        assert "Redis cannot be reached" in done.json["redis"]["error"]
+        assert done.json["queues"] is None
+        assert done.json["subscriptions"]["active"] == 2
+        assert "planted-password" not in done.out
+        people = dalmada("status", DALMADA_REDIS_URL=nowhere)
+        assert people.fields()["redis"] == "out of reach"
+
+    def test_redis_that_says_nothing_is_given_up(self, dalmada: Commands) -> None:
+        with silent_server() as port:
+            done = dalmada("status", "--json", DALMADA_REDIS_URL=f"redis://127.0.0.1:{port}/0")
+        assert (done.status, codes(done)) == (1, ["redis_unreachable"])
+
+    def test_redis_that_holds_something_else_is_reported(
+        self, dalmada: Commands, redis: Redis
+    ) -> None:
+        redis.set("billing.charge", "not a list")
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["redis_unreachable"])
+
+    def test_the_database_is_reported_and_redis_is_read(
+        self, dalmada: Commands, redis: Redis
+    ) -> None:
+        redis.rpush("billing.event", "a")
+        nowhere = f"postgresql://dalmada:planted-password@127.0.0.1:{free_port()}/dalmada"
+        done = dalmada.process("status", "--json", DALMADA_DATABASE_URL=nowhere)
+        assert (done.status, done.err, codes(done)) == (1, "", ["database_unreachable"])
+        document = done.json
+        assert document["database"]["reachable"] is False
+        assert "cannot be reached" in document["database"]["error"]
+        assert document["queues"] == {**QUEUES, "billing.event": 1}
+        for key in ("subscriptions", "invoices", "invoices_due", "dead_letters", "gateway_hold"):
+            assert document[key] is None
+        assert "planted-password" not in done.out
+        people = dalmada("status", DALMADA_DATABASE_URL=nowhere)
+        assert people.status == 1
+        assert people.fields()["database"] == "out of reach"
+
+    def test_both_are_reported_at_once(self, dalmada: Commands) -> None:
+        done = dalmada(
+            *("status", "--json"),
+            DALMADA_DATABASE_URL=f"postgresql://127.0.0.1:{free_port()}/dalmada",
+            DALMADA_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
+        )
+        assert done.status == 1
+        assert codes(done) == ["database_unreachable", "redis_unreachable"]

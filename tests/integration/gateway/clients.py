@@ -1,0 +1,77 @@
+"""Clients and charges as these tests use them."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from pydantic import SecretStr
+
+from shared.billing.money import Price
+from shared.clock import boot_clock_s
+from worker.gateway.client import PortOne
+from worker.gateway.fence import Fence
+from worker.gateway.requests import ChargeRequest
+from worker.gateway.settings import GatewaySettings
+
+SECRET = "planted-imp-secret"
+
+
+def settings_for(url: str, **changes: Any) -> GatewaySettings:
+    """Return settings that give up soon."""
+    patient = {
+        "base_url": url,
+        "imp_key": SecretStr("key"),
+        "imp_secret": SecretStr(SECRET),
+        "connect_timeout_s": 2.0,
+        "read_timeout_s": 5.0,
+        "pool_timeout_s": 2.0,
+        "total_timeout_s": 8.0,
+    }
+    return GatewaySettings(**{**patient, **changes})
+
+
+@asynccontextmanager
+async def client_of(
+    url: str, *, ssl_context: ssl.SSLContext | None = None, **changes: Any
+) -> AsyncIterator[PortOne]:
+    """Open a client and close it at the end."""
+    client = PortOne(settings_for(url, **changes), ssl_context=ssl_context)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def charge(number: int = 1, **changes: Any) -> ChargeRequest:
+    """Return a charge that differs from every other number's."""
+    usual: dict[str, Any] = {
+        "merchant_uid": f"sub1p1n{number}",
+        "customer_uid": f"customer-{number}",
+        "price": Price(9_900),
+        "order_name": "정기구독",
+    }
+    return ChargeRequest(**{**usual, **changes})
+
+
+def open_fence(send_window_s: float = 30.0) -> Fence:
+    """Return a fence that has just been opened."""
+    return Fence(boot_clock_s(), send_window_s)
+
+
+def idle_connections(client: PortOne) -> list[ResponseHandler]:
+    """Return the connections a client keeps for the next call."""
+    session = client._channel._client._transport.client
+    assert isinstance(session, aiohttp.ClientSession)
+    assert session.connector is not None
+    return [kept for pool in session.connector._conns.values() for kept, _ in pool]
+
+
+async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.001)

@@ -1,0 +1,64 @@
+"""Settings under which no call could be right are refused."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from worker.gateway.settings import GatewaySettings
+
+
+def settings(**changes: Any) -> GatewaySettings:
+    usual: dict[str, Any] = {
+        "base_url": "https://api.iamport.kr",
+        "imp_key": SecretStr("planted-key"),
+        "imp_secret": SecretStr("planted-secret"),
+    }
+    return GatewaySettings(**{**usual, **changes})
+
+
+def test_the_usual_settings_wait_a_minute_for_a_reply() -> None:
+    usual = settings()
+
+    assert usual.read_timeout_s >= 60
+    assert usual.total_timeout_s > usual.read_timeout_s
+    assert usual.minimum_amount == 10
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://api.iamport.kr/", "http://[::1]/x"])
+def test_an_address_may_be_any_http(url: str) -> None:
+    assert settings(base_url=url).base_url == url
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"base_url": "api.iamport.kr"}, "base_url must be an http"),
+        ({"base_url": "ftp://api.iamport.kr"}, "base_url must be an http"),
+        ({"base_url": "https://"}, "base_url must be an http"),
+        ({"base_url": "https://a:b@c"}, "no query, fragment or credentials"),
+        ({"base_url": "https://c?_token=x"}, "no query, fragment or credentials"),
+        ({"imp_key": SecretStr("")}, "imp_key must not be empty"),
+        ({"imp_secret": SecretStr("")}, "imp_secret must not be empty"),
+        ({"read_timeout_s": 0}, "read_timeout_s must be a positive number"),
+        ({"write_timeout_s": -1.0}, "write_timeout_s must be a positive number"),
+        ({"total_timeout_s": float("inf")}, "total_timeout_s must be a positive number"),
+        ({"pool_timeout_s": float("nan")}, "pool_timeout_s must be a positive number"),
+        ({"connections_max": 0}, "connections_max must be 1 or more"),
+        ({"minimum_amount": 0}, "minimum_amount must be 1 or more"),
+        ({"dead_method_markers": ("EXPIRED", "")}, "would match every refusal"),
+    ],
+    ids=str,
+)
+def test_each_fault_is_refused_in_words(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        settings(**changes)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(ValueError, match="read_timeout_s .*; minimum_amount .*; base_url"):
+        settings(read_timeout_s=0, minimum_amount=0, base_url="")
+
+
+def test_the_repr_of_the_settings_holds_no_secret() -> None:
+    assert "planted" not in repr(settings())

@@ -1,0 +1,157 @@
+"""PortOne's JSON as it is read."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.billing.inquiry import RecordStatus
+from worker.gateway.wire import (
+    Auth,
+    Customer,
+    Payment,
+    PaymentPage,
+    Refusal,
+    Unreadable,
+    instant,
+    reader,
+)
+
+
+def payment(**changes: Any) -> dict[str, Any]:
+    usual = {"imp_uid": "imps_1", "merchant_uid": "m1", "status": "paid", "amount": 1004}
+    return {**usual, **changes}
+
+
+def read(**changes: Any) -> Payment | Refusal | Unreadable:
+    body = {"code": 0, "message": None, "response": payment(**changes)}
+    return reader(Payment)(json.dumps(body).encode())
+
+
+def understood(**changes: Any) -> Payment:
+    answer = read(**changes)
+    assert isinstance(answer, Payment)
+    return answer
+
+
+@pytest.mark.parametrize("written", ["1004", "1004.0", "1.004e3", "1004.00"])
+def test_won_may_be_written_with_a_point(written: str) -> None:
+    body = json.dumps({"code": 0, "response": payment(amount=0)}).replace(
+        '"amount": 0', f'"amount": {written}'
+    )
+    answer = reader(Payment)(body.encode())
+
+    assert isinstance(answer, Payment)
+    assert answer.amount == 1004
+    assert type(answer.amount) is int
+
+
+@pytest.mark.parametrize("amount", [1004.5, "1004", True, False, None, [1], -1, 2.0**60, 1e400])
+def test_anything_else_is_no_amount(amount: object) -> None:
+    assert isinstance(read(amount=amount), Unreadable)
+
+
+def test_an_amount_beyond_what_a_point_can_hold_is_read_from_an_integer() -> None:
+    assert understood(amount=2**60 + 1).amount == 2**60 + 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0, None),
+        (-1, None),
+        (10**15, None),
+        (1_780_000_000, datetime.fromtimestamp(1_780_000_000, UTC)),
+    ],
+)
+def test_zero_and_nonsense_are_no_instant(seconds: int, expected: datetime | None) -> None:
+    assert instant(seconds) == expected
+
+
+@pytest.mark.parametrize("paid_at", ["1780000000", None, 1.5, {}, True])
+def test_an_instant_that_cannot_be_read_is_none_and_harms_nothing(paid_at: object) -> None:
+    assert understood(paid_at=paid_at).record().paid_at is None
+
+
+def test_partial_cancels_are_read() -> None:
+    cancel = {
+        "pg_tid": "t",
+        "amount": 4.0,
+        "cancelled_at": 1_780_000_000,
+        "reason": "환불",
+        "cancellation_id": "c1",
+    }
+    read_payment = understood(status="cancelled", cancel_amount=4, cancel_history=[cancel])
+
+    assert read_payment.cancel_history[0].amount == 4
+    assert read_payment.record().status is RecordStatus.CANCELLED
+    assert read_payment.record().cancel_amount == 4
+
+
+@pytest.mark.parametrize("status", list(RecordStatus))
+def test_every_status_of_today_is_kept(status: RecordStatus) -> None:
+    assert understood(status=status.value).record().status is status
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "in_review"},
+        {"customer_uid_usage": "issue"},
+        {"customer_uid_usage": "payment.scheduled"},
+        {"currency": "USD"},
+    ],
+    ids=str,
+)
+def test_a_record_we_cannot_judge_settles_nothing(changes: dict[str, Any]) -> None:
+    assert understood(**changes).record().status is RecordStatus.READY
+
+
+def test_neither_repr_nor_error_holds_what_is_secret() -> None:
+    secret = "planted"
+    customer = reader(Customer)(
+        json.dumps({"code": 0, "response": {"customer_uid": secret}}).encode()
+    )
+    auth = Auth(access_token=secret, expired_at=2, now=1)
+    odd = read(customer_uid=[secret], amount=secret)
+
+    assert isinstance(customer, Customer)
+    for shown in (understood(customer_uid=secret), customer, customer.record(), auth, odd):
+        assert secret not in repr(shown)
+        assert secret not in str(shown)
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\nb", "토큰", "a\x00"])
+def test_a_token_that_fits_no_header_is_not_read(token: str) -> None:
+    body = {"code": 0, "response": {"access_token": token, "expired_at": 2, "now": 1}}
+
+    assert isinstance(reader(Auth)(json.dumps(body).encode()), Unreadable)
+
+
+def test_a_page_is_read_with_its_followers() -> None:
+    body = {"code": 0, "response": {"total": 3, "previous": 0, "next": 2, "list": [payment()]}}
+    page = reader(PaymentPage)(json.dumps(body).encode())
+
+    assert isinstance(page, PaymentPage)
+    assert (page.total, page.next, page.payments[0].imp_uid) == (3, 2, "imps_1")
+
+
+def test_one_odd_record_makes_its_page_unreadable() -> None:
+    body = {"code": 0, "response": {"total": 1, "next": 0, "list": [payment(amount="1")]}}
+
+    assert isinstance(reader(PaymentPage)(json.dumps(body).encode()), Unreadable)
+
+
+def test_faults_are_named_and_only_some_of_many() -> None:
+    answer = read(imp_uid=1, merchant_uid=1, status=1, amount=1.5, cancel_amount="", customer_uid=1)
+
+    assert isinstance(answer, Unreadable)
+    assert answer.cause.count(";") == 4
+    assert answer.cause.startswith("response.imp_uid: ")
+
+
+def test_a_refusal_keeps_its_message_byte_for_byte() -> None:
+    body = json.dumps({"code": 1, "message": " 취소\t", "response": None}).encode()
+
+    assert reader(Payment)(body) == Refusal(1, " 취소\t")
