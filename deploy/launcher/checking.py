@@ -33,7 +33,7 @@ def lint(context: Context) -> int:
 def test(context: Context) -> NoReturn:
     """Run the tests; they start the servers they need themselves."""
     context.ensure_environment()
-    _become(context, ["-m", "pytest", *context.arguments])
+    _become(context, _pytest(context.arguments))
 
 
 def bench(context: Context) -> NoReturn:
@@ -47,11 +47,19 @@ def check(context: Context) -> int:
     lint_status = lint(context)
     test_status = run_in_foreground(
         "pytest",
-        [context.environment.python, "-m", "pytest", *context.arguments],
+        [context.environment.python, *_pytest(context.arguments)],
         env=context.environment.variables(),
         cwd=context.checkout,
     )
     return test_status or lint_status
+
+
+def _pytest(arguments: Sequence[str]) -> list[str]:
+    """Return the call of pytest: a process a core, each with servers of its own.
+
+    Arguments of the caller come last, so that ``-n 0`` runs everything in one process.
+    """
+    return ["-m", "pytest", "-n", "logical", "--dist", "worksteal", *arguments]
 
 
 def clean(context: Context) -> int:

@@ -41,7 +41,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     Nothing is ever cut or folded: an id must be whole to be copied.
     """
-    lines = [list(row) for row in rows]
+    lines = list(rows)
+    if not lines:
+        print_line("(none)")
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, no_wrap=True, overflow="ignore")

@@ -21,8 +21,8 @@ R = TypeVar("R")
 
 # A person waits: a server that restarts is given this long, one that hangs is given up.
 _RETRY_FOR_S = 3.0
-_STATEMENT_TIMEOUT_S = 15.0
-_ANSWER_TIMEOUT_S = 20.0
+_STATEMENT_TIMEOUT_S = 10.0
+_ANSWER_TIMEOUT_S = 12.0
 
 _DATABASE_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})

@@ -44,7 +44,7 @@ class Departure:
     """One request on its way out: the record of whether bytes of it may have left.
 
     The record errs to one side only. It turns true when the request has got its connection, and
-    turns back to false only at the moment of writing, when it is certain that nothing was written.
+    back to false only where the request is turned back before its first byte.
     """
 
     __slots__ = ("_abort", "_fence", "bytes_may_have_left")
@@ -67,17 +67,13 @@ class Departure:
         """Pass the fence, as the last thing before the first byte is handed over.
 
         Raises:
-            FenceExpired: Too late; the request stays here.
+            FenceExpired: Too late; the request must stay here.
         """
         if self._fence is not None:
-            try:
-                self._fence.check()
-            except FenceExpired:
-                self.stays()
-                raise
+            self._fence.check()
 
     def stays(self) -> None:
-        """Note that the request was certainly not written."""
+        """Note that it is certain, at the moment of writing, that nothing was written."""
         self.bytes_may_have_left = False
 
     def abort(self) -> None:

@@ -121,22 +121,16 @@ class GuardedRequest(aiohttp.ClientRequest):
     ) -> None:
         """Write head and body, which is where they leave; a refusal becomes the request's end."""
         try:
-            if not writer.output_size:
-                self._depart(conn)
+            # Between here and the write nothing is waited for.
+            _open_transport(conn)
+            self.departure.leaves()
         except (FenceExpired, httpx.ConnectError) as refusal:
+            if not writer.output_size:
+                self.departure.stays()
             if conn.protocol is not None:
                 conn.protocol.set_exception(refusal)
         else:
             await super().write_bytes(writer, conn, content_length)
-
-    def _depart(self, conn: Connection) -> None:
-        """Pass the fence on a living connection; between here and the write nothing waits."""
-        try:
-            _open_transport(conn)
-        except httpx.ConnectError:
-            self.departure.stays()
-            raise
-        self.departure.leaves()
 
 
 def _open_transport(conn: Connection) -> asyncio.Transport:

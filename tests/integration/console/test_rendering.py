@@ -1,5 +1,6 @@
 """How texts, secrets and instants look."""
 
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -82,6 +83,10 @@ class TestATable:
         assert head.split() == ["id", "message"]
         assert line.split() == ["190264ad", "가" * 500]
 
+    def test_without_rows_says_so(self, capsys: pytest.CaptureFixture[str]) -> None:
+        print_table(("id", "message"), ())
+        assert capsys.readouterr().out == "(none)\n"
+
     @pytest.mark.parametrize(("width", "lines"), [(40, 4), (36, 5)], ids=["wide", "narrow"])
     def test_becomes_blocks_of_lines_where_a_terminal_is_too_narrow(
         self,
@@ -91,7 +96,7 @@ class TestATable:
         lines: int,
     ) -> None:
         monkeypatch.setattr(rendering, "_WIDTH_UNBOUNDED", 1_000)
-        monkeypatch.setattr(rendering.sys.stdout, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
         monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.setenv("NO_COLOR", "1")
         print_table(("id", "message"), self.ROWS)

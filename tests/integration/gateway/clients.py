@@ -16,6 +16,7 @@ from worker.gateway.client import PortOne
 from worker.gateway.fence import Fence
 from worker.gateway.requests import ChargeRequest
 from worker.gateway.settings import GatewaySettings
+from worker.gateway.transport import GatewayTransport
 
 SECRET = "planted-imp-secret"
 
@@ -26,10 +27,10 @@ def settings_for(url: str, **changes: Any) -> GatewaySettings:
         "base_url": url,
         "imp_key": SecretStr("key"),
         "imp_secret": SecretStr(SECRET),
-        "connect_timeout_s": 2.0,
-        "read_timeout_s": 5.0,
-        "pool_timeout_s": 2.0,
-        "total_timeout_s": 8.0,
+        "connect_timeout_s": 10.0,
+        "read_timeout_s": 20.0,
+        "pool_timeout_s": 10.0,
+        "total_timeout_s": 30.0,
     }
     return GatewaySettings(**{**patient, **changes})
 
@@ -64,7 +65,9 @@ def open_fence(send_window_s: float = 30.0) -> Fence:
 
 def idle_connections(client: PortOne) -> list[ResponseHandler]:
     """Return the connections a client keeps for the next call."""
-    session = client._channel._client._transport.client
+    transport = client._channel._client._transport
+    assert isinstance(transport, GatewayTransport)
+    session = transport.client
     assert isinstance(session, aiohttp.ClientSession)
     assert session.connector is not None
     return [kept for pool in session.connector._conns.values() for kept, _ in pool]
@@ -73,5 +76,5 @@ def idle_connections(client: PortOne) -> list[ResponseHandler]:
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions of others have no event
             await asyncio.sleep(0.001)

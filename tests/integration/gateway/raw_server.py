@@ -92,6 +92,7 @@ class RawServer:
     connections: int = 0
     tokens_given: int = 0
     token_life_s: int = 1800
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def charges(self) -> list[Received]:
@@ -101,8 +102,9 @@ class RawServer:
     async def arrival_of(self, merchant_uid: str) -> None:
         """Wait until a charge has arrived."""
         async with asyncio.timeout(5):
-            while not any(one.fields["merchant_uid"] == merchant_uid for one in self.charges):
-                await asyncio.sleep(0.001)
+            while all(one.fields["merchant_uid"] != merchant_uid for one in self.charges):
+                self.arrived.clear()
+                await self.arrived.wait()
 
 
 def payment(request: Received, **changes: Any) -> dict[str, Any]:
@@ -148,6 +150,7 @@ async def raw_server(
         try:
             while (request := await wire.request()) is not None:
                 state.received.append(request)
+                state.arrived.set()
                 if request.target == GET_TOKEN and state.token_life_s:
                     state.tokens_given += 1
                     wire.reply(token(f"{TOKEN}-{state.tokens_given}", state.token_life_s))

@@ -8,6 +8,8 @@ from urllib.parse import unquote
 import pytest
 
 from shared.billing.inquiry import PaymentRecord, RecordStatus
+from tests.integration.gateway.clients import client_of
+from tests.integration.gateway.raw_server import Received, Script, Wire, raw_server
 from worker.gateway.errors import (
     GatewayError,
     GatewayMisconfigured,
@@ -15,8 +17,6 @@ from worker.gateway.errors import (
     GatewayUnavailable,
 )
 from worker.gateway.wire import BillingKeyRecord
-from tests.integration.gateway.clients import client_of
-from tests.integration.gateway.raw_server import Received, Script, Wire, raw_server
 
 pytestmark = pytest.mark.anyio
 
@@ -152,7 +152,11 @@ async def test_a_billing_key_that_is_not_there_is_none(status: int) -> None:
 
 
 async def test_a_404_that_is_not_portones_does_not_say_that_nothing_was_charged() -> None:
-    pages = [b"<html>404</html>", {"status": 404, "error": "Not Found"}, page()]
+    pages: list[bytes | dict[str, Any]] = [
+        b"<html>404</html>",
+        {"status": 404, "error": "Not Found"},
+        page(),
+    ]
     for body in pages:
         async with (
             raw_server(answering(body, 404)) as server,
@@ -316,8 +320,6 @@ async def test_a_client_closed_while_it_fetches_a_token_leaves_nothing_behind() 
         server.token_life_s = 0
         async with client_of(server.url) as client:
             asking = asyncio.create_task(client.find("sub1p1n1"))
-            async with asyncio.timeout(5):
-                while not server.received:
-                    await asyncio.sleep(0.001)
+            await server.arrived.wait()
             asking.cancel()
         assert not client._tokens._fetch

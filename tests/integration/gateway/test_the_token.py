@@ -5,8 +5,6 @@ import asyncio
 import pytest
 
 from shared.billing.outcome import FaultScope, Misconfigured, NotSent, Paid, Throttled, Unknown
-from worker.gateway.errors import GatewayMisconfigured, GatewayThrottled, GatewayUnavailable
-from worker.gateway.fence import Fence
 from tests.integration.gateway.clients import charge, client_of, open_fence
 from tests.integration.gateway.raw_server import (
     GET_TOKEN,
@@ -17,6 +15,8 @@ from tests.integration.gateway.raw_server import (
     raw_server,
     token,
 )
+from worker.gateway.errors import GatewayMisconfigured, GatewayThrottled, GatewayUnavailable
+from worker.gateway.fence import Fence
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +82,7 @@ async def test_after_a_401_the_fence_is_asked_again() -> None:
 
 
 async def test_a_charge_lost_after_a_401_is_unknown() -> None:
-    async def refuse_then_hang_up(wire: Wire, request: Received) -> None:
+    async def refuse_then_hang_up(wire: Wire, _request: Received) -> None:
         if len(server.charges) == 1:
             wire.reply(UNAUTHORIZED, 401)
         else:

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -121,7 +122,7 @@ async def test_a_server_that_never_answers_leaves_the_charge_unknown() -> None:
 
 
 async def test_a_reply_that_drips_is_ended_by_the_total_timeout() -> None:
-    async def drip(wire: Wire, request: Received) -> None:
+    async def drip(wire: Wire, _request: Received) -> None:
         wire.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             while not wire.writer.is_closing():
@@ -159,7 +160,8 @@ async def test_a_connection_given_up_is_reset_and_not_flushed(limit: str) -> Non
     async def watch(wire: Wire, _request: Received) -> None:
         ended.set_result(await wire.ended_by())
 
-    async with raw_server(watch) as server, client_of(server.url, **{limit: 0.3}) as client:
+    limits: dict[str, Any] = {limit: 0.3}
+    async with raw_server(watch) as server, client_of(server.url, **limits) as client:
         await client.charge(charge(), open_fence())
 
         assert await asyncio.wait_for(ended, 5) == "rst"
@@ -187,9 +189,7 @@ async def test_what_waits_in_our_buffers_when_a_call_is_given_up_never_arrives()
     arrived: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def swallow_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()
         await read_on.wait()
-        writer.transport.resume_reading()
         count = 0
         with contextlib.suppress(ConnectionError):
             while part := await reader.read(1 << 20):
@@ -213,7 +213,6 @@ async def test_what_waits_in_our_buffers_when_a_call_is_given_up_never_arrives()
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux keeps this time-out")
 async def test_bytes_that_nobody_takes_are_given_up_by_the_kernel() -> None:
     async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()
         await over.wait()
         writer.close()
 
@@ -241,22 +240,22 @@ async def test_a_lookup_without_an_answer_in_time_is_unavailable() -> None:
             await client.payments_of("sub1p1n1")
 
 
-async def test_four_hundred_charges_take_about_as_long_as_one() -> None:
-    async def slowly(wire: Wire, request: Received) -> None:
-        await asyncio.sleep(0.2)
+async def test_four_hundred_charges_wait_side_by_side() -> None:
+    together = asyncio.Event()
+
+    async def answer_when_all_are_there(wire: Wire, request: Received) -> None:
+        if len(server.charges) == 400:
+            together.set()
+        await together.wait()
         wire.reply(payment(request))
 
-    async with raw_server(slowly) as server, client_of(server.url) as client:
-        began = time.monotonic()
+    async with raw_server(answer_when_all_are_there) as server, client_of(server.url) as client:
         outcomes = await asyncio.gather(
             *(client.charge(charge(number), open_fence()) for number in range(400))
         )
-        took_s = time.monotonic() - began
 
         assert all(isinstance(outcome, Paid) for outcome in outcomes)
         assert server.tokens_given == 1
-        # One after the other would take 80 s, fifty at a time 1.6 s; the machine may be busy.
-        assert took_s < 4
 
 
 async def test_an_expired_fence_lets_nothing_out() -> None:

@@ -12,9 +12,6 @@ import pytest
 from shared.billing.money import Price
 from shared.billing.outcome import Misconfigured, NotSent, Paid, Unknown
 from shared.clock import FixedClock
-from worker.gateway.client import PortOne
-from worker.gateway.fence import Fence
-from worker.gateway.transport import REPLY_BYTES_MAX
 from tests.integration.gateway.clients import charge, client_of, open_fence, settings_for
 from tests.integration.gateway.raw_server import (
     AGAIN,
@@ -26,6 +23,9 @@ from tests.integration.gateway.raw_server import (
     raw_server,
     token,
 )
+from worker.gateway.client import PortOne
+from worker.gateway.fence import Fence
+from worker.gateway.transport import REPLY_BYTES_MAX
 
 pytestmark = pytest.mark.anyio
 
@@ -119,7 +119,7 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
 async def test_a_reply_beyond_any_reply_of_the_gateway_is_given_up(framing: str) -> None:
     flood = b" " * (REPLY_BYTES_MAX + 1)
 
-    async def flooding(wire: Wire, request: Received) -> None:
+    async def flooding(wire: Wire, _request: Received) -> None:
         match framing:
             case "length":
                 wire.reply(flood)

@@ -81,6 +81,7 @@ class Climate:
     weather: Weather = field(default_factory=lambda: WEATHER)
     steps: Mapping[str, int] = field(default_factory=lambda: STEPS)
     waits_s: Mapping[int, int] = field(default_factory=lambda: WAITS_S)
+    length: tuple[int, int] = (STEPS_MIN, STEPS_MAX)
 
 
 @dataclass
@@ -205,7 +206,8 @@ class Life:
 
     async def ask_too_early(self) -> None:
         """Deliver an inquiry that no scan of ours would have sent yet."""
-        ids = [row.id for row in await self.world.rows("SELECT id FROM payment_attempts")]
+        found = await self.world.rows("SELECT id FROM payment_attempts ORDER BY id")
+        ids = [row.id for row in found]
         if ids:
             await self.work(self.world, InquireAttempts(attempt_ids=(self.dice.choice(ids),)))
 
@@ -269,7 +271,7 @@ async def live_through(
     life = Life(world, other, storm, dice)
     for step in (life.renew, life.dispatch):
         await step()
-    for _ in range(dice.randint(STEPS_MIN, STEPS_MAX)):
+    for _ in range(dice.randint(*storm.climate.length)):
         await life.step()
     await life.calm_down()
     return await faults_of(life), life.trace

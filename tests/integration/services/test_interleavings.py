@@ -141,9 +141,10 @@ MISTAKES = (
         PAID_TWICE,
         12,
         Climate(
-            {PAUSED_BEFORE_SENDING: 1, Ending.PAID_REPLY_LOST: 1},
-            {"dispatch": 3, "deliver": 3, "scan_inquiries": 3, "wake": 1, "wait": 3},
-            {310: 1},
+            {PAUSED_BEFORE_SENDING: 2, Ending.PAID_REPLY_LOST: 1},
+            {"dispatch": 3, "deliver": 4, "ask_too_early": 4, "wake": 1, "wait": 3},
+            {310: 1, 20: 1},
+            length=(60, 60),
         ),
     ),
     Mistake(

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from shared.billing.outcome import FaultScope, Misconfigured, NotSent, Unknown
+from worker.gateway.errors import GatewayError, GatewayMisconfigured, GatewayUnavailable
 from worker.gateway.failures import (
     HTTPX_FAILURES,
     Sign,
@@ -19,6 +20,7 @@ from worker.gateway.failures import (
     sign_of,
 )
 from worker.gateway.fence import FenceExpired
+from worker.gateway.refusals import error_of_failure
 from worker.gateway.transport import AIOHTTP_FAILURES, renamed
 
 EXPORTED = sorted(
@@ -30,15 +32,12 @@ EXPORTED = sorted(
 
 def of(name: str) -> Exception:
     """Return an exception that httpx exports."""
-    kind = getattr(httpx, name)
     if name == "HTTPStatusError":
         request = httpx.Request("GET", "http://localhost")
         return httpx.HTTPStatusError("?", request=request, response=httpx.Response(500))
-    return (
-        kind()
-        if name in {"StreamConsumed", "StreamClosed", "ResponseNotRead", "RequestNotRead"}
-        else kind("?")
-    )
+    kind: type[Exception] = getattr(httpx, name)
+    wordless = {"StreamConsumed", "StreamClosed", "ResponseNotRead", "RequestNotRead"}
+    return kind() if name in wordless else kind("?")
 
 
 def test_every_exception_that_httpx_exports_is_in_the_table_and_no_other() -> None:
@@ -195,3 +194,19 @@ def test_a_failure_is_renamed_without_its_address() -> None:
 
 def test_every_name_given_is_one_that_is_classified() -> None:
     assert {kind.__name__ for kind in AIOHTTP_FAILURES.values()} <= set(HTTPX_FAILURES)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (httpx.UnsupportedProtocol("?"), GatewayMisconfigured),
+        (httpx.ConnectError("?"), GatewayUnavailable),
+        (httpx.ReadTimeout("?"), GatewayUnavailable),
+        (RuntimeError("?"), GatewayUnavailable),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_lookup_that_fails_is_unavailable_unless_it_was_malformed(
+    error: Exception, told: type[GatewayError]
+) -> None:
+    assert type(error_of_failure(error)) is told

@@ -116,7 +116,7 @@ def test_the_minimum_is_a_setting() -> None:
 
 
 def test_several_faults_are_told_together() -> None:
-    with pytest.raises(UnfitRequest, match="customer_uid: .*; name: "):
+    with pytest.raises(UnfitRequest, match=r"customer_uid: .*; name: "):
         body(request(customer_uid="", order_name=""))
 
 

@@ -56,7 +56,7 @@ def test_each_fault_is_refused_in_words(changes: dict[str, Any], words: str) -> 
 
 
 def test_all_faults_are_told_at_once() -> None:
-    with pytest.raises(ValueError, match="read_timeout_s .*; minimum_amount .*; base_url"):
+    with pytest.raises(ValueError, match=r"read_timeout_s .*; minimum_amount .*; base_url"):
         settings(read_timeout_s=0, minimum_amount=0, base_url="")
 
 

@@ -8,6 +8,7 @@ import struct
 import httpx
 import pytest
 from pydantic import SecretStr
+from yarl import URL
 
 from shared.billing.money import Price
 from shared.billing.outcome import Unknown
@@ -16,7 +17,13 @@ from worker.gateway.client import PortOne
 from worker.gateway.fence import Departure, Fence
 from worker.gateway.requests import ChargeRequest
 from worker.gateway.settings import GatewaySettings
-from worker.gateway.transport import Sockets, _abort, _open_transport
+from worker.gateway.transport import (
+    GatewayTransport,
+    GuardedRequest,
+    Sockets,
+    _abort,
+    _open_transport,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -114,12 +121,46 @@ def test_nothing_is_written_to_a_connection_that_is_over_or_speaks_unasked() -> 
             _open_transport(connection)  # type: ignore[arg-type]
 
     usable = Transport()
-    assert _open_transport(Connection(usable, Protocol())) is usable  # type: ignore[arg-type,comparison-overlap]
+    assert _open_transport(Connection(usable, Protocol())) is usable  # type: ignore[arg-type]
+
+
+class Writer:
+    """A writer, as far as the guard looks at it."""
+
+    def __init__(self, output_size: int) -> None:
+        self.output_size = output_size
+
+
+@pytest.mark.parametrize(("written", "left"), [(0, False), (1, True)])
+@pytest.mark.parametrize("waited_for", [True, False])
+async def test_only_a_request_of_which_nothing_was_written_is_recorded_as_turned_back(
+    written: int,
+    left: bool,
+    waited_for: bool,
+) -> None:
+    told: list[Exception] = []
+
+    class Waiting(Protocol):
+        def set_exception(self, error: Exception) -> None:
+            told.append(error)
+
+    loop = asyncio.get_running_loop()
+    request = GuardedRequest("POST", URL("http://gateway/"), data=b"x", loop=loop)  # type: ignore[arg-type]
+    request.departure = Departure(Fence(0.0, 1.0, lambda: 2.0))
+    request.departure.boards(lambda: None)
+    connection = Connection(Transport(), Waiting() if waited_for else None)
+
+    await request.write_bytes(Writer(written), connection)  # type: ignore[arg-type]
+
+    assert request.departure.bytes_may_have_left is left
+    assert len(told) == waited_for
 
 
 def test_certificates_and_names_are_verified_and_old_tls_is_not_spoken() -> None:
     channel = Channel(SETTINGS)
-    context = channel._client._transport.ssl_context
+    transport = channel._client._transport
+    assert isinstance(transport, GatewayTransport)
+    context = transport.ssl_context
 
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
