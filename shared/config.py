@@ -9,9 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.billing.attempt import Leases
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
-from shared.billing.collection import CollectionRules, InquiryPolicy, ResendPolicy
 from shared.billing.dunning import DunningPolicy, TerminalAction
 from shared.billing.errors import BillingError
+from shared.billing.rules import CollectionRules, InquiryPolicy, ResendPolicy
 from shared.billing.use_confirmation import UseConfirmation
 
 Seconds = PositiveFloat

@@ -5,13 +5,12 @@ parameter, so no caller can turn one into a failure or a success. The others mov
 ending it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from shared.billing.attempt import AttemptStatus, Claim, Leases, Question
 from shared.billing.dunning import DunningPolicy, GiveUp, TerminalAction, TryAgain, after_decline
-from shared.billing.errors import InvalidPolicyError
 from shared.billing.events import Event, EventName
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.invoice import InvoiceStatus
@@ -30,97 +29,8 @@ from shared.billing.outcome import (
     Unmoved,
     Unresolved,
 )
+from shared.billing.rules import CollectionRules, InquiryPolicy, ResendPolicy
 from shared.billing.subscription import SubscriptionStatus
-
-
-@dataclass(frozen=True, slots=True)
-class ResendPolicy:
-    """When an attempt that certainly moved no money goes out again, under the same uid.
-
-    Attributes:
-        delay: The first wait; it doubles with every send.
-        delay_max: The longest wait.
-        hold: How long nothing at all is sent when the gateway refuses our key or contract.
-        faulty_sends_max: How often a request that the gateway calls faulty is sent before a person
-            must look at it.
-    """
-
-    delay: timedelta = timedelta(seconds=10)
-    delay_max: timedelta = timedelta(minutes=15)
-    hold: timedelta = timedelta(minutes=5)
-    faulty_sends_max: int = 5
-
-    def wait(self, send_number: int) -> timedelta:
-        """Return the wait after the ``send_number``-th send."""
-        doublings = min(send_number - 1, 20)
-        return min(self.delay * float(1 << doublings), self.delay_max)
-
-
-@dataclass(frozen=True, slots=True)
-class InquiryPolicy:
-    """How the gateway is asked about an unknown outcome.
-
-    Attributes:
-        gaps: Waits between one inquiry and the next; the last one repeats.
-        deadline: How long an attempt may stay unknown before a person is called.
-        no_records_needed: How many inquiries in a row must find nothing before the same
-            ``merchant_uid`` is sent again.
-    """
-
-    gaps: tuple[timedelta, ...] = (
-        timedelta(seconds=30),
-        timedelta(minutes=1),
-        timedelta(minutes=5),
-        timedelta(minutes=15),
-        timedelta(hours=1),
-    )
-    deadline: timedelta = timedelta(hours=24)
-    no_records_needed: int = 2
-
-    def __post_init__(self) -> None:
-        """Refuse a policy that asks without pause, or that concludes without asking."""
-        if not self.gaps or min(self.gaps) <= timedelta(0):
-            message = "inquiry gaps must be longer than nothing, and at least one"
-            raise InvalidPolicyError(message)
-        if self.no_records_needed < 1:
-            message = f"no_records_needed must be 1 or more, not {self.no_records_needed}"
-            raise InvalidPolicyError(message)
-
-    def gap(self, inquiries: int) -> timedelta:
-        """Return the wait after the ``inquiries``-th inquiry."""
-        return self.gaps[min(inquiries, len(self.gaps)) - 1]
-
-
-@dataclass(frozen=True, slots=True)
-class DeadMethodBrake:
-    """When many billing keys at once are said to be dead, the fault is more likely ours.
-
-    A wrong API key or environment makes every key unknown (V1 reference 8, row 7).
-
-    Attributes:
-        window: How far back endings are counted.
-        count_min: Fewer dead keys than this are believed.
-        share: The share of dead keys among the endings above which none is believed.
-    """
-
-    window: timedelta = timedelta(minutes=10)
-    count_min: int = 20
-    share: float = 0.5
-
-    def pulls(self, settled: int, dead: int) -> bool:
-        """Say whether ``dead`` of ``settled`` endings are too many to be the buyers'."""
-        return dead >= self.count_min and dead > self.share * settled
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionRules:
-    """Every rule a settlement needs."""
-
-    leases: Leases
-    dunning: DunningPolicy = field(default_factory=DunningPolicy)
-    resend: ResendPolicy = field(default_factory=ResendPolicy)
-    inquiry: InquiryPolicy = field(default_factory=InquiryPolicy)
-    brake: DeadMethodBrake = field(default_factory=DeadMethodBrake)
 
 
 @dataclass(frozen=True, slots=True)

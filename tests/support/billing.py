@@ -20,8 +20,9 @@ from scheduler.scans.renew import RenewSubscriptions
 from shared.billing.attempt import Claim, Leases
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.catch_up import CatchUpPolicy
-from shared.billing.collection import CollectionRules, Move
+from shared.billing.collection import Move
 from shared.billing.money import Price
+from shared.billing.rules import CollectionRules
 from shared.billing.subscription import Agreement, Buyer
 from shared.billing.use_confirmation import UseConfirmation
 from shared.clock import FixedClock

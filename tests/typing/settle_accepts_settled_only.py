@@ -7,13 +7,7 @@ of exactly that error, and an ignore that is needed no more is an error itself.
 from datetime import datetime
 
 from shared.billing.attempt import Claim, Leases
-from shared.billing.collection import (
-    Move,
-    ResendPolicy,
-    leave_to_inquiry,
-    send_again_later,
-    settle,
-)
+from shared.billing.collection import Move, leave_to_inquiry, send_again_later, settle
 from shared.billing.dunning import DunningPolicy
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.outcome import (
@@ -30,6 +24,7 @@ from shared.billing.outcome import (
     Unmoved,
     Unresolved,
 )
+from shared.billing.rules import ResendPolicy
 
 
 def what_the_gateway_has_spoken_is_settled(

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.billing.attempt import Question
-from shared.billing.collection import CollectionRules, after_inquiry
+from shared.billing.collection import after_inquiry
 from shared.billing.inquiry import Finding, NoRecord, StillUnresolved, judge
+from shared.billing.rules import CollectionRules
 from shared.clock import Clock
 from shared.db import inquiries
 from shared.db.engine import Database

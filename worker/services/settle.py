@@ -9,8 +9,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import AttemptStatus
-from shared.billing.collection import CollectionRules, Move, park, send_again_later
+from shared.billing.collection import Move, park, send_again_later
 from shared.billing.outcome import FaultScope, Misconfigured
+from shared.billing.rules import CollectionRules
 from shared.clock import Clock
 from shared.db import dead_letters, holds, moves, subscriptions
 from shared.db.dead_letters import AttemptLetter

@@ -2,7 +2,15 @@
 
 import pytest
 
+from worker.gateway import lookups
+
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": request.param}
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again soon; how often is not changed."""
+    monkeypatch.setattr(lookups, "_RETRY_WAITS_S", (0.01, 0.02))

@@ -176,7 +176,8 @@ async def test_an_address_may_have_a_path_of_its_own() -> None:
 
 async def test_a_server_that_speaks_no_tls_gets_nothing() -> None:
     async with raw_server(pay) as server:
-        async with client_of(server.url.replace("http:", "https:")) as client:
+        url = server.url.replace("http:", "https:")
+        async with client_of(url, connect_timeout_s=0.5) as client:
             outcome = await client.charge(charge(), open_fence())
 
         assert isinstance(outcome, NotSent)

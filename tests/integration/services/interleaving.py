@@ -15,10 +15,11 @@ from typing import TypeAlias, TypeVar
 from shared.billing.attempt import Claim
 from shared.billing.calendar import BillingCycle
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
-from shared.billing.collection import CollectionRules, after_send
+from shared.billing.collection import after_send
 from shared.billing.dunning import DunningPolicy
 from shared.billing.inquiry import PaymentRecord, StillUnresolved
 from shared.billing.outcome import NotSent, Outcome, Throttled
+from shared.billing.rules import CollectionRules
 from shared.jobs.contracts import InquireAttempts, Job
 from tests.support.billing import LEASES, MONTHLY, START_AT, World
 from tests.support.book import BookedGateway, DuplicatePolicy, Ending, ProcessDiedError

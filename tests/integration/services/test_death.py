@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from shared.billing.attempt import Claim
-from shared.billing.collection import InquiryPolicy, after_send
+from shared.billing.collection import after_send
 from shared.billing.inquiry import RecordStatus, StillUnresolved
 from shared.billing.outcome import Declined, Duplicate, NotSent, Outcome, Paid, Unknown
+from shared.billing.rules import InquiryPolicy
 from tests.support.billing import QUIET, World, until
 from tests.support.book import DuplicatePolicy, Ending, ProcessDiedError, record_of
 

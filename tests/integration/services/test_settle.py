@@ -17,13 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import Claim, Question
 from shared.billing.calendar import BillingCycle
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
-from shared.billing.collection import (
-    CollectionRules,
-    DeadMethodBrake,
-    Move,
-    after_inquiry,
-    after_send,
-)
+from shared.billing.collection import Move, after_inquiry, after_send
 from shared.billing.dunning import DunningPolicy, TerminalAction
 from shared.billing.events import Event, EventName
 from shared.billing.inquiry import NoRecord
@@ -38,6 +32,7 @@ from shared.billing.outcome import (
     Throttled,
     Unknown,
 )
+from shared.billing.rules import CollectionRules, DeadMethodBrake
 from shared.billing.subscription import SubscriptionStatus
 from shared.db import holds, moves, subscriptions
 from shared.db.engine import Database, connect

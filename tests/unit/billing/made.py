@@ -9,12 +9,6 @@ from hypothesis import strategies as st
 
 from shared.billing.attempt import Claim, Leases, Question
 from shared.billing.calendar import Period
-from shared.billing.collection import (
-    CollectionRules,
-    DeadMethodBrake,
-    InquiryPolicy,
-    ResendPolicy,
-)
 from shared.billing.dunning import DunningPolicy, TerminalAction
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.merchant_uid import merchant_uid
@@ -33,6 +27,7 @@ from shared.billing.outcome import (
     Unmoved,
     Unresolved,
 )
+from shared.billing.rules import CollectionRules, DeadMethodBrake, InquiryPolicy, ResendPolicy
 from shared.billing.subscription import Buyer, SubscriptionStatus
 
 NOW: Final = datetime(2026, 3, 15, 3, 0, tzinfo=UTC)

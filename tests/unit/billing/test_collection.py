@@ -9,7 +9,6 @@ import pytest
 from shared.billing import collection
 from shared.billing.attempt import AttemptStatus, Claim, Question
 from shared.billing.collection import (
-    CollectionRules,
     Move,
     after_inquiry,
     after_send,
@@ -34,6 +33,7 @@ from shared.billing.outcome import (
     Throttled,
     Unknown,
 )
+from shared.billing.rules import CollectionRules
 from shared.billing.subscription import SubscriptionStatus
 from tests.unit.billing import made
 from tests.unit.billing.made import CLAIM, CLAIMED_AT, NOW, RULES

@@ -9,13 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptStatus, Claim, Question
-from shared.billing.collection import (
-    CollectionRules,
-    InquiryPolicy,
-    Move,
-    after_inquiry,
-    after_send,
-)
+from shared.billing.collection import Move, after_inquiry, after_send
 from shared.billing.dunning import TerminalAction
 from shared.billing.events import EventName
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
@@ -32,6 +26,7 @@ from shared.billing.outcome import (
     Unknown,
     Unmoved,
 )
+from shared.billing.rules import CollectionRules, InquiryPolicy
 from shared.billing.subscription import SubscriptionStatus
 from tests.unit.billing import made
 from tests.unit.billing.constraints import Constraints

@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.billing.collection import (
-    CollectionRules,
-    DeadMethodBrake,
-    InquiryPolicy,
-    ResendPolicy,
-)
 from shared.billing.errors import InvalidPolicyError
+from shared.billing.rules import CollectionRules, DeadMethodBrake, InquiryPolicy, ResendPolicy
 from tests.unit.billing import made
 
 

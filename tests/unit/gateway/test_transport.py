@@ -145,7 +145,7 @@ async def test_only_a_request_of_which_nothing_was_written_is_recorded_as_turned
             told.append(error)
 
     loop = asyncio.get_running_loop()
-    request = GuardedRequest("POST", URL("http://gateway/"), data=b"x", loop=loop)  # type: ignore[arg-type]
+    request = GuardedRequest("POST", URL("http://gateway/"), data=b"x", loop=loop)
     request.departure = Departure(Fence(0.0, 1.0, lambda: 2.0))
     request.departure.boards(lambda: None)
     connection = Connection(Transport(), Waiting() if waited_for else None)
