@@ -36,6 +36,7 @@ class Installer:
         self._log = log
         self._terminal = terminal
         self._system_uv = shutil.which("uv")
+        self._uv_has_failed = False
 
     def is_usable(self) -> bool:
         """Whether there is an environment that packages can be installed into."""
@@ -76,6 +77,7 @@ class Installer:
                 if "pip" not in self._installed_names():
                     raise
                 # It knows less than pip of how this machine reaches packages.
+                self._uv_has_failed = True
                 self._terminal.say("environment: uv could not, so pip tries")
             else:
                 return
@@ -98,6 +100,8 @@ class Installer:
         self._run("environment: dalmada itself", command)
 
     def _uv(self) -> str | None:
+        if self._uv_has_failed:
+            return None
         own = self._venv / "bin" / "uv"
         return self._system_uv or (str(own) if own.exists() else None)
 

@@ -19,6 +19,8 @@ from shared.billing.errors import InvalidCycleError
 INTERVAL_COUNT_MAX = 1200
 _DAYS_PER_WEEK = 7
 _MONTHS_PER_YEAR = 12
+# Files that lie among the zones and mean something else on the next machine, or nothing.
+_NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
 
 
 class IntervalUnit(enum.StrEnum):
@@ -39,6 +41,9 @@ class Interval:
 
     def __post_init__(self) -> None:
         """Refuse an interval that does not move time forward."""
+        if self.unit not in set(IntervalUnit):
+            message = f"interval unit must be one of {', '.join(IntervalUnit)}, not {self.unit!r}"
+            raise InvalidCycleError(message)
         if type(self.count) is not int or not 1 <= self.count <= INTERVAL_COUNT_MAX:
             message = f"interval count must be 1 to {INTERVAL_COUNT_MAX}, not {self.count!r}"
             raise InvalidCycleError(message)
@@ -72,7 +77,8 @@ class BillingCycle:
     """The recurrence of a subscription.
 
     Attributes:
-        anchor_at: The aware instant at which period 0 begins.
+        anchor_at: The aware instant at which period 0 begins; kept in UTC, so that cycles of one
+            instant count alike, however its wall time was written.
         interval: How far apart two renewals are.
         time_zone: IANA name of the zone in which days and months are counted.
     """
@@ -82,11 +88,17 @@ class BillingCycle:
     time_zone: str = "Asia/Seoul"
 
     def __post_init__(self) -> None:
-        """Refuse a naive anchor or a zone nobody knows."""
-        if self.anchor_at.tzinfo is None:
+        """Refuse a naive anchor, a zone nobody knows, or an anchor beyond the zone's calendar."""
+        if self.anchor_at.utcoffset() is None:
             message = "anchor_at must carry a time zone"
             raise InvalidCycleError(message)
-        _zone(self.time_zone)
+        try:
+            anchor_at = self.anchor_at.astimezone(UTC)
+            anchor_at.astimezone(_zone(self.time_zone))
+        except OverflowError as error:
+            message = f"anchor_at lies beyond the calendar (years 1 to 9999): {self.anchor_at}"
+            raise InvalidCycleError(message) from error
+        object.__setattr__(self, "anchor_at", anchor_at)
 
     def period(self, index: int) -> Period:
         """Return period ``index``, counted from the anchor."""
@@ -100,6 +112,8 @@ class BillingCycle:
 
         An instant before the anchor lies in no period and gives -1.
         """
+        # Two times of one zone compare by their wall clocks, which go backward once a year.
+        instant = instant.astimezone(UTC)
         if instant < self.anchor_at:
             return -1
         # A first guess by average lengths is off by at most a few periods; step to the exact one.
@@ -132,15 +146,15 @@ class BillingCycle:
                     wall = _add_months(wall, steps)
                 case IntervalUnit.YEAR:
                     wall = _add_months(wall, steps * _MONTHS_PER_YEAR)
+            # zoneinfo reads a wall time that a clock change skips with the offset before the
+            # change: the boundary moves forward by the gap, and of a doubled wall time the first
+            # one counts.
+            boundary = wall.replace(tzinfo=zone).astimezone(UTC)
         except (OverflowError, ValueError) as error:
             message = f"period {index} lies beyond the calendar (year 9999)"
             raise InvalidCycleError(message) from error
         # Period 0 begins at the anchor itself, also when its wall time happens twice that day.
-        if index == 0:
-            return self.anchor_at.astimezone(UTC)
-        # zoneinfo reads a wall time that a clock change skips with the offset before the change:
-        # the boundary moves forward by the gap, and of a doubled wall time the first one counts.
-        return wall.replace(tzinfo=zone).astimezone(UTC)
+        return self.anchor_at if index == 0 else boundary
 
 
 def _add_months(wall: datetime, months: int) -> datetime:
@@ -154,8 +168,10 @@ def _add_months(wall: datetime, months: int) -> datetime:
 @lru_cache(maxsize=64)
 def _zone(name: str) -> ZoneInfo:
     """Return the zone of an IANA name, or refuse it in words."""
+    message = f"{name!r} is not an IANA time zone; 'Asia/Seoul' is one"
+    if name in _NO_ZONES or name.startswith(("posix/", "right/")):
+        raise InvalidCycleError(message)
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        message = f"{name!r} is not an IANA time zone; 'Asia/Seoul' is one"
         raise InvalidCycleError(message) from error

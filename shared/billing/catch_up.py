@@ -74,7 +74,7 @@ def due_renewals(
     if elapsed_end < current:
         return Renewals((), elapsed, elapsed_end)
     running = cycle.period(current)
-    if policy.choice is CatchUp.FORGIVE and elapsed:
+    if policy.choice is CatchUp.FORGIVE and not all(period.is_empty for period in elapsed):
         return Renewals((), (*elapsed, running), current + 1)
     return Renewals((running,), elapsed, current + 1)
 

@@ -204,14 +204,15 @@ def park(claim: Claim, cause: str, now: datetime) -> Move:
 def _ask_again(
     question: Question, cause: str, policy: InquiryPolicy, now: datetime, *, no_records: int
 ) -> Move:
-    """Return the next inquiry, or a person once the deadline is over."""
-    if now - question.claim.claimed_at >= policy.deadline:
+    """Return the next inquiry, at the deadline at the latest, or a person once it is over."""
+    deadline_at = question.claim.claimed_at + policy.deadline
+    if now >= deadline_at:
         return park(question.claim, f"unknown since {question.claim.claimed_at}: {cause}", now)
     inquiries = question.inquiries + 1
     return Move(
         question.claim,
         AttemptStatus.UNKNOWN,
-        inquire_at=now + policy.gap(inquiries),
+        inquire_at=min(now + policy.gap(inquiries), deadline_at),
         inquiries=inquiries,
         no_records=no_records,
         held_by_gateway=question.held_by_gateway,

@@ -6,7 +6,7 @@ not match in every respect is a conflict for a person.
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
@@ -35,7 +35,7 @@ class PaymentRecord:
     status: RecordStatus
     amount: int
     cancel_amount: int
-    customer_uid: str | None
+    customer_uid: str | None = field(repr=False)
     fail_reason: str | None = None
     paid_at: datetime | None = None
     receipt_url: str | None = None
@@ -47,7 +47,7 @@ class Expectation:
 
     merchant_uid: str
     amount: int
-    customer_uid: str
+    customer_uid: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

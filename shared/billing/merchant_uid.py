@@ -28,10 +28,10 @@ def merchant_uid(subscription_id: UUID, period_index: int, attempt_number: int) 
     Raises:
         InvalidMerchantUidError: The period or the attempt is out of range.
     """
-    if not 0 <= period_index <= PERIOD_INDEX_MAX:
+    if type(period_index) is not int or not 0 <= period_index <= PERIOD_INDEX_MAX:
         message = f"period index must be 0 to {PERIOD_INDEX_MAX}, not {period_index}"
         raise InvalidMerchantUidError(message)
-    if not 1 <= attempt_number <= ATTEMPT_NUMBER_MAX:
+    if type(attempt_number) is not int or not 1 <= attempt_number <= ATTEMPT_NUMBER_MAX:
         message = f"attempt number must be 1 to {ATTEMPT_NUMBER_MAX}, not {attempt_number}"
         raise InvalidMerchantUidError(message)
     return f"{_base36(subscription_id.int)}p{period_index}n{attempt_number}"

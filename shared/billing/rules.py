@@ -25,6 +25,12 @@ class ResendPolicy:
     hold: timedelta = timedelta(minutes=5)
     faulty_sends_max: int = 5
 
+    def __post_init__(self) -> None:
+        """Refuse a policy that sends without pause."""
+        if min(self.delay, self.delay_max, self.hold) <= timedelta(0):
+            message = "resend delay, its maximum and the hold must be longer than nothing"
+            raise InvalidPolicyError(message)
+
     def wait(self, send_number: int) -> timedelta:
         """Return the wait after the ``send_number``-th send."""
         doublings = min(send_number - 1, 20)

@@ -55,7 +55,7 @@ class Buyer:
         )
         for label, text, limit in limits:
             if text is not None:
-                _require_text(label, text, limit)
+                _require_text(label, text, limit, shown=False)
 
     def __repr__(self) -> str:
         """Hide the person: a repr ends up in logs and tracebacks."""

@@ -42,11 +42,12 @@ version = "0"
 """
 
 
-def make_wheel(folder: Path, name: str, version: str = "1.0") -> str:
-    """A package with one module, and its line for a lock."""
+def make_wheel(folder: Path, name: str, version: str = "1.0", *, script: str = "") -> str:
+    """A package with one module and perhaps a command, and its line for a lock."""
     info = f"{name}-{version}.dist-info"
     files = {
         f"{name}.py": f"VERSION = '{version}'\n",
+        **({f"{name}-{version}.data/scripts/{name}": script} if script else {}),
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
@@ -138,6 +139,15 @@ def test_it_follows_a_changed_lock_also_in_what_the_lock_no_longer_names(made: C
     assert changed.returncode == 0, changed.stderr
     assert "environment: new" not in changed.stderr
     assert (made.imported("one"), made.imported("two")) == ("2.0", "")
+
+
+def test_a_locked_uv_is_tried_first_and_pip_does_what_it_can_not(made: Checkout) -> None:
+    uv = make_wheel(made.wheels, "uv", script="#!/bin/sh\necho planted\nexit 1\n")
+    made.lock(make_wheel(made.wheels, "one", "3.0"), uv)
+    done = made.env()
+    assert done.returncode == 0, done.stderr
+    assert "environment: uv could not, so pip tries" in done.stderr
+    assert made.imported("one") == "3.0"
 
 
 def test_a_file_that_is_not_the_locked_one_is_refused(made: Checkout) -> None:

@@ -41,7 +41,7 @@ def _given(option: str | None) -> str:
     if option is None and VARIABLE in os.environ:
         return os.environ[VARIABLE]
     if sys.stdin.isatty():
-        answer: str = typer.prompt("customer_uid (not shown)", hide_input=False, err=True)
+        answer: str = typer.prompt("customer_uid (not shown)", hide_input=True, err=True)
         return answer
     if option is None:
         raise MisusedError(

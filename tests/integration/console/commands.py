@@ -19,7 +19,7 @@ PROGRAM = (sys.executable, "-m", "worker.console")
 KEY = "planted_key_2210_8841"
 # The shortest command that adds something.
 ADD = ("subscription", "add", "--amount", "9900", "--name", "Slim 요금제", "--every", "month")
-_PATIENCE_S = 60
+PATIENCE_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Commands:
             encoding="utf-8",
             env=self.process_environment(**variables),
             cwd=CHECKOUT,
-            timeout=_PATIENCE_S,
+            timeout=PATIENCE_S,
             check=False,
         )
         return Printed(done.returncode, done.stdout, done.stderr)

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import subprocess
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from sqlalchemy import Row
 
 from shared.billing.merchant_uid import merchant_uid
 from shared.clock import WallClock
-from tests.integration.console.commands import ADD, CHECKOUT, KEY, PROGRAM, Commands
+from tests.integration.console.commands import ADD, CHECKOUT, KEY, PATIENCE_S, PROGRAM, Commands
 from tests.integration.console.proxies import cutting_proxy
 from tests.support.billing import World
 
@@ -125,30 +126,34 @@ class TestTheBillingKey:
         self, dalmada: Commands, world: World
     ) -> None:
         terminal, stdin = pty.openpty()
+        process = subprocess.Popen(
+            [*PROGRAM, *ADD],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dalmada.process_environment(),
+            cwd=CHECKOUT,
+            start_new_session=True,
+        )
+        patience = threading.Timer(PATIENCE_S, process.kill)
+        patience.start()
         try:
-            with subprocess.Popen(
-                [*PROGRAM, *ADD],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=dalmada.process_environment(),
-                cwd=CHECKOUT,
-                start_new_session=True,
-            ) as process:
-                assert process.stdout
-                assert process.stderr
-                asked = b""
-                # The space comes from getpass, when it has switched the echo off.
-                while not asked.endswith(b"(not shown): "):
-                    read = process.stderr.read(1)
-                    assert read, asked.decode()
-                    asked += read
-                os.write(terminal, f"{KEY}\n".encode())
-                out, err = process.communicate(timeout=60)
+            assert process.stderr
+            asked = b""
+            # The space comes from getpass, when it has switched the echo off.
+            while not asked.endswith(b"(not shown): "):
+                read = process.stderr.read(1)
+                assert read, asked.decode()
+                asked += read
+            os.write(terminal, f"{KEY}\n".encode())
+            out, err = process.communicate()
             os.set_blocking(terminal, False)
             with pytest.raises(BlockingIOError):
                 os.read(terminal, 1000)
         finally:
+            process.kill()
+            process.communicate()
+            patience.cancel()
             os.close(terminal)
             os.close(stdin)
         assert process.returncode == 0, err

@@ -5,6 +5,8 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -57,7 +59,7 @@ async def write(world: World, count: int, subscription_id: UUID | None = None) -
             Event(EventName.INVOICE_OPENED, owner, {"position": position, "이름": "값 😀\n"})
             for position in range(start, min(start + 500, count))
         ]
-        await world.database.run(lambda connection, e=events: outbox.write(connection, e))  # type: ignore[misc]
+        await world.database.run(partial(outbox.write, events=events))
 
 
 async def relay(world: World, publish: Publish, rows_max: int = 1000) -> int:
@@ -187,7 +189,7 @@ class TestStream:
             async with publisher(servers.valkey.url) as publish:
                 await publish.redis.delete(STREAM)
                 assert await relay(world, publish, rows_max=500) == 1_201
-                entries = await publish.redis.xrange(STREAM)
+                entries: Any = await publish.redis.xrange(STREAM)
                 return [
                     {key.decode(): value.decode() for key, value in fields.items()}
                     for _, fields in entries
