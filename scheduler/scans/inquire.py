@@ -24,7 +24,7 @@ class DispatchInquiries:
     async def __call__(self) -> int:
         """Return how many attempts messages were sent for."""
         due = await self.database.run(
-            lambda connection: inquiries.due_inquiries(
+            lambda connection: inquiries.dispatch_due(
                 connection, self.rows_max, self.clock.now(), self.resend_after
             )
         )

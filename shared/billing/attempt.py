@@ -112,6 +112,12 @@ class Claim:
     declines: int
     claimed_at: datetime
     subscription_status: SubscriptionStatus
+    unknown_since: datetime | None = None
+
+    @property
+    def in_doubt_since(self) -> datetime:
+        """Since when nobody has known whether money moved, over every send since then."""
+        return self.unknown_since or self.claimed_at
 
     @property
     def expectation(self) -> Expectation:

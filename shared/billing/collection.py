@@ -44,6 +44,7 @@ class Move:
         invoice_status: Where its invoice goes.
         next_attempt_at: When the invoice is due again, or None if no send of ours is planned.
         inquire_at: When the gateway is asked next, or None if it need not be.
+        unknown_since: Since when it has not been known whether money moved, or None if it is.
         subscription_status: Where the subscription goes, or None if it stays.
         billing_key_dead: Whether the billing key must not be charged any more.
         dead_letter: Why a person must look, or None.
@@ -56,6 +57,7 @@ class Move:
     invoice_status: InvoiceStatus = InvoiceStatus.OPEN
     next_attempt_at: datetime | None = None
     inquire_at: datetime | None = None
+    unknown_since: datetime | None = None
     inquiries: int = 0
     no_records: int = 0
     held_by_gateway: bool = False
@@ -142,6 +144,7 @@ def leave_to_inquiry(claim: Claim, outcome: Unresolved, leases: Leases, now: dat
                 claim,
                 AttemptStatus.UNKNOWN,
                 inquire_at=claim.claimed_at + leases.lease + leases.settle_delay,
+                unknown_since=claim.in_doubt_since,
                 declines=claim.declines,
                 message=cause,
             )
@@ -150,6 +153,7 @@ def leave_to_inquiry(claim: Claim, outcome: Unresolved, leases: Leases, now: dat
                 claim,
                 AttemptStatus.UNKNOWN,
                 inquire_at=now,
+                unknown_since=claim.in_doubt_since,
                 declines=claim.declines,
                 message=message,
                 held_by_gateway=True,
@@ -164,29 +168,51 @@ def after_inquiry(
     """Return what follows from what the gateway holds."""
     claim = question.claim
     match finding:
-        case Paid() | Declined():
+        case Paid():
             return settle(claim, finding, rules.dunning, now)
+        case Declined():
+            return _after_found_decline(question, finding, rules, now)
         case Conflict(cause):
             return park(claim, cause, now)
         case StillUnresolved(cause):
             return _ask_again(question, cause, rules.inquiry, now, no_records=0)
         case NoRecord():
-            if question.held_by_gateway:
-                cause = "refused as a duplicate, yet the gateway shows no record"
-                return _ask_again(question, cause, rules.inquiry, now, no_records=0)
-            found_nothing = question.no_records + 1
-            if found_nothing < rules.inquiry.no_records_needed:
-                cause = "the gateway shows no record yet"
-                return _ask_again(question, cause, rules.inquiry, now, no_records=found_nothing)
-            return Move(
-                claim,
-                AttemptStatus.WAITING,
-                next_attempt_at=now,
-                declines=claim.declines,
-                message="the gateway holds no record: sent again under the same merchant_uid",
-            )
+            return _after_silence(question, rules.inquiry, now)
         case _:
             assert_never(finding)
+
+
+def _after_found_decline(
+    question: Question, found: Declined, rules: CollectionRules, now: datetime
+) -> Move:
+    """Return what follows when the gateway shows declines only."""
+    seen = question.no_records + 1
+    if question.held_by_gateway and seen < rules.inquiry.no_records_needed:
+        # The refusal as a duplicate spoke of a payment; that there is none must be seen to last.
+        cause = "refused as a duplicate, yet the gateway shows declines only"
+        return _ask_again(question, cause, rules.inquiry, now, no_records=seen)
+    return settle(question.claim, found, rules.dunning, now)
+
+
+def _after_silence(question: Question, policy: InquiryPolicy, now: datetime) -> Move:
+    """Return what follows when the gateway shows nothing: the same uid again, but not at once."""
+    claim = question.claim
+    if question.held_by_gateway:
+        cause = "refused as a duplicate, yet the gateway shows no record"
+        return _ask_again(question, cause, policy, now, no_records=0)
+    seen = question.no_records + 1
+    if seen < policy.no_records_needed:
+        return _ask_again(question, "the gateway shows no record yet", policy, now, no_records=seen)
+    if now - claim.in_doubt_since >= policy.deadline:
+        return park(claim, f"lost again and again since {claim.in_doubt_since}", now)
+    return Move(
+        claim,
+        AttemptStatus.WAITING,
+        next_attempt_at=now,
+        unknown_since=claim.in_doubt_since,
+        declines=claim.declines,
+        message="the gateway holds no record: sent again under the same merchant_uid",
+    )
 
 
 def park(claim: Claim, cause: str, now: datetime) -> Move:
@@ -205,14 +231,15 @@ def _ask_again(
     question: Question, cause: str, policy: InquiryPolicy, now: datetime, *, no_records: int
 ) -> Move:
     """Return the next inquiry, at the deadline at the latest, or a person once it is over."""
-    deadline_at = question.claim.claimed_at + policy.deadline
+    deadline_at = question.claim.in_doubt_since + policy.deadline
     if now >= deadline_at:
-        return park(question.claim, f"unknown since {question.claim.claimed_at}: {cause}", now)
+        return park(question.claim, f"unknown since {question.claim.in_doubt_since}: {cause}", now)
     inquiries = question.inquiries + 1
     return Move(
         question.claim,
         AttemptStatus.UNKNOWN,
         inquire_at=min(now + policy.gap(inquiries), deadline_at),
+        unknown_since=question.claim.in_doubt_since,
         inquiries=inquiries,
         no_records=no_records,
         held_by_gateway=question.held_by_gateway,
@@ -233,7 +260,7 @@ def _paid(claim: Claim, outcome: Paid, now: datetime) -> Move:
         receipt_url=outcome.receipt_url,
         paid_at=paid_at,
         settled_at=now,
-        recovers=claim.subscription_status is SubscriptionStatus.PAST_DUE,
+        recovers=claim.subscription_status is SubscriptionStatus.PAST_DUE or claim.declines > 0,
         events=(_event(EventName.INVOICE_PAID, claim, now, imp_uid=outcome.imp_uid),),
     )
 
@@ -252,8 +279,8 @@ def _declined(claim: Claim, outcome: Declined, dunning: DunningPolicy, now: date
             declines=declines,
         )
     ]
-    went_past_due = claim.subscription_status is SubscriptionStatus.ACTIVE
-    status: SubscriptionStatus | None = SubscriptionStatus.PAST_DUE if went_past_due else None
+    # Whatever the claim saw: it may have recovered meanwhile. A canceled one stays so.
+    status = SubscriptionStatus.PAST_DUE
     invoice_status = InvoiceStatus.OPEN
     next_attempt_at: datetime | None = None
     match step:
@@ -282,7 +309,6 @@ def _declined(claim: Claim, outcome: Declined, dunning: DunningPolicy, now: date
 
 def _method_dead(claim: Claim, outcome: MethodDead, now: datetime) -> Move:
     """Return the move of a dead billing key: stop, and ask the buyer for a new method."""
-    went_past_due = claim.subscription_status is SubscriptionStatus.ACTIVE
     return Move(
         claim,
         AttemptStatus.METHOD_DEAD,
@@ -290,7 +316,7 @@ def _method_dead(claim: Claim, outcome: MethodDead, now: datetime) -> Move:
         imp_uid=outcome.imp_uid,
         message=outcome.message,
         settled_at=now,
-        subscription_status=SubscriptionStatus.PAST_DUE if went_past_due else None,
+        subscription_status=SubscriptionStatus.PAST_DUE,
         billing_key_dead=True,
         events=(_event(EventName.BILLING_KEY_DEAD, claim, now, message=outcome.message),),
     )

@@ -16,8 +16,8 @@ class ResendPolicy:
         delay: The first wait; it doubles with every send.
         delay_max: The longest wait.
         hold: How long nothing at all is sent when the gateway refuses our key or contract.
-        faulty_sends_max: How often a request that the gateway calls faulty is sent before a person
-            must look at it.
+        faulty_sends_max: After how many sends, of whatever ending, a request that the gateway
+            calls faulty is a person's work.
     """
 
     delay: timedelta = timedelta(seconds=10)

@@ -5,7 +5,7 @@ the payment).
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import UNSETTLED, AttemptStatus, Claim, Leases
 from shared.billing.calendar import Period
+from shared.billing.errors import BillingError
 from shared.billing.merchant_uid import merchant_uid
 from shared.billing.money import Price
 from shared.billing.subscription import BillingKeyStatus, Buyer, SubscriptionStatus
@@ -29,7 +30,7 @@ CLAIM_COLUMNS = """
     k.id AS billing_key_id, k.customer_uid, k.status AS billing_key_status,
     k.buyer_name, k.buyer_email, k.buyer_tel,
     a.id AS attempt_id, a.number, a.send_number, a.merchant_uid, a.status AS attempt_status,
-    a.claimed_at, a.inquiries, a.no_records, a.held_by_gateway
+    a.claimed_at, a.unknown_since, a.inquiries, a.no_records, a.held_by_gateway
 """
 
 
@@ -43,9 +44,17 @@ class DueInvoice:
     unsettled: AttemptStatus | None
 
 
+@dataclass(frozen=True, slots=True)
+class DueInvoices:
+    """Invoices to be worked, and those whose rows make no sense, with the reason."""
+
+    workable: tuple[DueInvoice, ...]
+    faulty: Mapping[int, str]
+
+
 async def lock_due(
     connection: AsyncConnection, invoice_ids: Sequence[int], now: datetime
-) -> list[DueInvoice]:
+) -> DueInvoices:
     """Lock those of the invoices that are open and due, leaving out what others work on.
 
     Returns nothing for an invoice that is already being collected, that is not due yet, or while
@@ -53,7 +62,14 @@ async def lock_due(
     be written by ``write_claims``; nothing is claimed before that.
     """
     rows = await connection.execute(_LOCK_DUE, {"ids": list(invoice_ids), "now": now})
-    return [_due_invoice(row, now) for row in rows]
+    workable: list[DueInvoice] = []
+    faulty: dict[int, str] = {}
+    for row in rows:
+        try:
+            workable.append(_due_invoice(row, now))
+        except BillingError as error:
+            faulty[row.invoice_id] = str(error)
+    return DueInvoices(tuple(workable), faulty)
 
 
 _LOCK_DUE = text(
@@ -124,6 +140,7 @@ _WRITE_CLAIMS = text(
         UPDATE payment_attempts a
         SET status = 'claimed', send_number = c.send_number, billing_key_id = c.billing_key_id,
             claimed_at = :now, lease_until = :lease_until, inquire_at = :inquire_at,
+            dispatched_at = NULL,
             inquiries = 0, no_records = 0, held_by_gateway = false, message = NULL
         FROM claims c
         WHERE a.id = c.attempt_id AND a.status = 'waiting' AND a.send_number = c.send_number - 1
@@ -196,6 +213,7 @@ def claim_of(row: Row[Any], number: int, send_number: int, uid: str, claimed_at:
         declines=row.declines,
         claimed_at=claimed_at,
         subscription_status=SubscriptionStatus(row.subscription_status),
+        unknown_since=row.unknown_since,
     )
 
 

@@ -7,6 +7,8 @@ from typing import TypeVar
 import psycopg
 import stamina
 import structlog
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -91,7 +93,19 @@ def connect(url: str, *, connections_max: int, statement_timeout_s: float = 30.0
             ),
         },
     )
+    event.listen(engine.sync_engine, "handle_error", _forget_rows)
     return Database(engine)
+
+
+def _forget_rows(context: ExceptionContext) -> None:
+    """Take the server's DETAIL out of an error: it repeats the failing row, key and buyer."""
+    original, wrapped = context.original_exception, context.sqlalchemy_exception
+    if not isinstance(original, psycopg.Error) or original.diag.message_primary is None:
+        return
+    told = original.diag.message_primary
+    original.args = (told,)
+    if wrapped is not None:
+        wrapped.args = (f"({type(original).__name__}) {told}",)
 
 
 def driver_url(url: str) -> str:

@@ -3,20 +3,24 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.billing.attempt import INQUIRABLE, Leases, Question
+from shared.billing.attempt import INQUIRABLE, Question
+from shared.billing.errors import BillingError
 from shared.db.claims import CLAIM_COLUMNS, claim_of
 from shared.db.tables import one_of
 
+log = structlog.get_logger(__name__)
 
-async def due_inquiries(
+
+async def dispatch_due(
     connection: AsyncConnection, limit: int, now: datetime, resend_after: timedelta
 ) -> list[int]:
-    """Return attempts whose inquiry is due, and look away from them for ``resend_after``.
+    """Return attempts whose inquiry is due and has no message under way, and note that one will be.
 
-    Moving ``inquire_at`` is only about messages: should this one be lost, the next is sent then.
+    A message that was lost is sent again after ``resend_after``.
     """
     rows = await connection.execute(
         text(
@@ -24,26 +28,28 @@ async def due_inquiries(
             WITH due AS (
                 SELECT id FROM payment_attempts
                 WHERE {one_of("status", INQUIRABLE)} AND inquire_at <= :now
+                  AND (dispatched_at IS NULL OR dispatched_at <= :lost)
                 ORDER BY inquire_at LIMIT :limit
                 FOR NO KEY UPDATE SKIP LOCKED
             )
-            UPDATE payment_attempts a SET inquire_at = :later
+            UPDATE payment_attempts a SET dispatched_at = :now
             FROM due WHERE a.id = due.id
             RETURNING a.id
             """  # noqa: S608 - made of constants only
         ),
-        {"now": now, "limit": limit, "later": now + resend_after},
+        {"now": now, "limit": limit, "lost": now - resend_after},
     )
     return sorted(row.id for row in rows)
 
 
 async def open_questions(
-    connection: AsyncConnection, attempt_ids: Sequence[int], leases: Leases, now: datetime
+    connection: AsyncConnection, attempt_ids: Sequence[int], now: datetime
 ) -> list[Question]:
     """Return those of the attempts that may be asked about now.
 
     An attempt whose send may still be under way, here or at the gateway, is left out, whatever the
-    message says: silence proves nothing before that. A refused duplicate may be read at once.
+    message says, and so is one that was asked about a moment ago: ``inquire_at`` is the earliest
+    instant at which silence proves anything. A row that makes no sense holds up nobody else.
     """
     rows = await connection.execute(
         text(
@@ -54,18 +60,18 @@ async def open_questions(
             JOIN subscriptions s ON s.id = i.subscription_id
             JOIN billing_keys k ON k.id = a.billing_key_id
             WHERE a.id = ANY(CAST(:ids AS bigint[])) AND a.{one_of("status", INQUIRABLE)}
-              AND (a.held_by_gateway OR a.lease_until + CAST(:settle_delay AS interval) <= :now)
+              AND a.inquire_at <= :now
             ORDER BY a.id
             """  # noqa: S608 - made of constants only
         ),
-        {"ids": list(attempt_ids), "settle_delay": leases.settle_delay, "now": now},
+        {"ids": list(attempt_ids), "now": now},
     )
-    return [
-        Question(
-            claim_of(row, row.number, row.send_number, row.merchant_uid, row.claimed_at),
-            row.inquiries,
-            row.no_records,
-            row.held_by_gateway,
-        )
-        for row in rows
-    ]
+    questions = []
+    for row in rows:
+        try:
+            claim = claim_of(row, row.number, row.send_number, row.merchant_uid, row.claimed_at)
+        except BillingError as error:
+            log.error("inquiry_impossible", attempt_id=row.attempt_id, fault=str(error))  # noqa: TRY400 - its text is all there is
+            continue
+        questions.append(Question(claim, row.inquiries, row.no_records, row.held_by_gateway))
+    return questions

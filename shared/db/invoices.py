@@ -1,6 +1,6 @@
 """Invoices: opened once a period, found when due, closed without a charge where none is owed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -150,6 +150,37 @@ async def close_without_call(
         {"rows": to_json(rows), "now": now},
     )
     await outbox.write(connection, [closing.event for closing in closings if closing.event])
+
+
+async def postpone(connection: AsyncConnection, faults: Mapping[int, str], until: datetime) -> None:
+    """Look at open invoices that cannot be charged again later, and say on each why."""
+    rows = [{"id": id_, "message": fault} for id_, fault in faults.items()]
+    await connection.execute(
+        text(
+            """
+            UPDATE invoices i
+            SET message = f.message, next_attempt_at = :until, dispatched_at = NULL
+            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS f (id bigint, message text)
+            WHERE i.id = f.id AND i.status = 'open'
+            """
+        ),
+        {"rows": to_json(rows), "until": until},
+    )
+
+
+async def stop_collecting(
+    connection: AsyncConnection, invoice_ids: Sequence[int], message: str
+) -> None:
+    """Plan no further send for open invoices: a person has been called."""
+    await connection.execute(
+        text(
+            """
+            UPDATE invoices SET next_attempt_at = NULL, dispatched_at = NULL, message = :message
+            WHERE id = ANY(CAST(:ids AS bigint[])) AND status = 'open'
+            """
+        ),
+        {"ids": list(invoice_ids), "message": message},
+    )
 
 
 async def newest(

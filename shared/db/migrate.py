@@ -11,10 +11,11 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from shared.db.engine import driver_url
@@ -101,8 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
             case _:
                 with locked(url) as connection:
                     command.revision(alembic_config(connection), options.message, autogenerate=True)
-    except (OperationalError, UnsupportedServerError) as error:
-        print(f"migration failed: {error}", file=sys.stderr)
+    except (SQLAlchemyError, CommandError, UnsupportedServerError) as error:
+        print(f"migration failed: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 

@@ -56,13 +56,15 @@ _APPLY = text(
     WITH moves AS (
         SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
             attempt_id bigint, send_number int, attempt_status text, invoice_status text,
-            next_attempt_at timestamptz, inquire_at timestamptz, inquiries int, no_records int,
+            next_attempt_at timestamptz, inquire_at timestamptz, unknown_since timestamptz,
+            inquiries int, no_records int,
             held_by_gateway boolean, declines int, imp_uid text, receipt_url text, message text,
             paid_at timestamptz, settled_at timestamptz
         )
     ), won AS (
         UPDATE payment_attempts a
-        SET status = m.attempt_status, inquire_at = m.inquire_at, inquiries = m.inquiries,
+        SET status = m.attempt_status, inquire_at = m.inquire_at, dispatched_at = NULL,
+            unknown_since = m.unknown_since, inquiries = m.inquiries,
             no_records = m.no_records, held_by_gateway = m.held_by_gateway, imp_uid = m.imp_uid,
             receipt_url = m.receipt_url, message = m.message, settled_at = m.settled_at
         FROM moves m
@@ -85,6 +87,9 @@ _APPLY = text(
             AS (attempt_id bigint, subscription_id uuid, name text, data jsonb)
         ) WITH ORDINALITY AS e (attempt_id, subscription_id, name, data, position)
         JOIN won w ON w.id = e.attempt_id
+        LEFT JOIN moved i ON i.id = w.invoice_id
+        -- Of an invoice that was closed meanwhile nothing is told that did not happen to it.
+        WHERE i.id IS NOT NULL OR e.name NOT LIKE 'invoice.%'
         ORDER BY e.position
     )
     SELECT w.id AS attempt_id, w.paid, moved.id AS invoice_id
@@ -133,6 +138,7 @@ def _move_row(move: Move) -> dict[str, str | int | bool | None]:
         "invoice_status": move.invoice_status,
         "next_attempt_at": _iso(move.next_attempt_at),
         "inquire_at": _iso(move.inquire_at),
+        "unknown_since": _iso(move.unknown_since),
         "inquiries": move.inquiries,
         "no_records": move.no_records,
         "held_by_gateway": move.held_by_gateway,

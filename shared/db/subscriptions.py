@@ -229,12 +229,27 @@ async def change_status(
 
 
 async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetime) -> None:
-    """Make past-due subscriptions active again once no declined invoice of theirs is open."""
+    """Make past-due subscriptions active again that owe nothing and have a living method.
+
+    The lock comes first, and the look in a statement of its own: of two last payments at once, the
+    second one sees what the first has written.
+    """
+    await connection.execute(
+        text(
+            """
+            SELECT FROM subscriptions
+            WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
+            """
+        ),
+        {"ids": list(ids)},
+    )
     changed = await connection.execute(
         text(
             """
             UPDATE subscriptions s SET status = 'active'
+            FROM billing_keys k
             WHERE s.id = ANY(CAST(:ids AS uuid[])) AND s.status = 'past_due'
+              AND k.id = s.billing_key_id AND k.status = 'active'
               AND NOT EXISTS (
                   SELECT FROM invoices i
                   WHERE i.subscription_id = s.id AND i.status = 'open' AND i.declines > 0

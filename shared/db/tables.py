@@ -95,9 +95,9 @@ billing_keys = Table(
         f"char_length(customer_uid) BETWEEN 1 AND {CUSTOMER_UID_LENGTH_MAX}", name="customer_uid"
     ),
     CheckConstraint(
-        f"char_length(buyer_name) <= {BUYER_NAME_LENGTH_MAX}"
-        f" AND char_length(buyer_email) <= {BUYER_EMAIL_LENGTH_MAX}"
-        f" AND char_length(buyer_tel) <= {BUYER_TEL_LENGTH_MAX}",
+        f"char_length(buyer_name) BETWEEN 1 AND {BUYER_NAME_LENGTH_MAX}"
+        f" AND char_length(buyer_email) BETWEEN 1 AND {BUYER_EMAIL_LENGTH_MAX}"
+        f" AND char_length(buyer_tel) BETWEEN 1 AND {BUYER_TEL_LENGTH_MAX}",
         name="buyer",
     ),
 )
@@ -180,7 +180,9 @@ payment_attempts = Table(
     Column("status", Text, nullable=False),
     _instant("claimed_at", nullable=False),
     _instant("lease_until", nullable=False),
+    _instant("unknown_since"),
     _instant("inquire_at"),
+    _instant("dispatched_at"),
     _count("inquiries"),
     _count("no_records"),
     Column("held_by_gateway", Boolean, nullable=False, server_default=false()),

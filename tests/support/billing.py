@@ -199,7 +199,7 @@ class World:
 
         async def work(connection: AsyncConnection) -> list[Claim]:
             now = self.clock.now()
-            due = await claims.lock_due(connection, invoice_ids, now)
+            due = (await claims.lock_due(connection, invoice_ids, now)).workable
             return await claims.write_claims(connection, due, self.rules.leases, now)
 
         return await self.database.run(work)
@@ -209,7 +209,9 @@ class World:
         connection: AsyncConnection, invoice_ids: Sequence[int], now: datetime
     ) -> list[Claim]:
         """Return the claims that could be written now."""
-        return [item.claim for item in await claims.lock_due(connection, invoice_ids, now)]
+        return [
+            item.claim for item in (await claims.lock_due(connection, invoice_ids, now)).workable
+        ]
 
     async def inquire_all(self) -> list[str]:
         """Have every due inquiry asked."""
@@ -287,7 +289,10 @@ class World:
                             THEN (SELECT max(held_until) FROM gateway_holds) END
                     ) FROM invoices
                 ),
-                (SELECT min(inquire_at) FROM payment_attempts)
+                (
+                    SELECT min(greatest(inquire_at, dispatched_at + :again))
+                    FROM payment_attempts WHERE inquire_at IS NOT NULL
+                )
             ) AS next_at
         """
         next_at: datetime | None = (await self.rows(statement, again=RESEND_AFTER))[0].next_at

@@ -54,7 +54,7 @@ from shared.billing.outcome import (
     Unknown,
 )
 from worker.gateway import texts
-from worker.gateway.wire import Payment, Refusal, reader
+from worker.gateway.wire import Payment, Refusal, instant, reader
 
 HTTP_OK = 200
 HTTP_UNAUTHORIZED = 401
@@ -142,8 +142,7 @@ def _of_paid(payment: Payment) -> Outcome:
         return Unknown("paid, and the reply names no buyer")
     if payment.cancel_amount:
         return Unknown(f"paid, and {payment.cancel_amount} won of it are cancelled")
-    record = payment.record()
-    return Paid(record.imp_uid, record.paid_at, record.receipt_url)
+    return Paid(payment.imp_uid, instant(payment.paid_at), payment.receipt_url)
 
 
 def _of_failed(payment: Payment, dead_method_markers: tuple[str, ...]) -> Outcome:

@@ -210,8 +210,8 @@ class GatewayTransport(AiohttpTransport):
                 # Unpacked, it could be of any size.
                 message = "the reply is packed, and nobody asked for that"
                 raise httpx.DecodingError(message)
-            body = await _whole(reply.content)
-            return httpx.Response(reply.status, headers=reply.raw_headers, content=body)
+            body = httpx.ByteStream(await _whole(reply.content))
+            return httpx.Response(reply.status, headers=reply.raw_headers, stream=body)
 
     def _session(self) -> aiohttp.ClientSession:
         """Return the pool, opened in the loop that first asks for it."""

@@ -31,6 +31,7 @@ _EXACT_FLOAT_MAX = 2**53
 # The end of the year 9999, the last a datetime can hold.
 _INSTANT_MAX_S = 253_402_300_799
 _FAULTS_SHOWN_MAX = 5
+_STATUSES = frozenset(RecordStatus)
 
 
 class _Wire(BaseModel):
@@ -150,7 +151,7 @@ class Payment(_Wire):
         A status we do not know, and a record that is no charge, become ``ready``: it is the one
         status that settles nothing, so such a record waits for a person.
         """
-        known = self.is_charge and self.status in set(RecordStatus)
+        known = self.is_charge and self.status in _STATUSES
         return PaymentRecord(
             imp_uid=self.imp_uid,
             merchant_uid=self.merchant_uid,

@@ -11,7 +11,7 @@ message delivered again finds nothing due.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,6 +34,9 @@ from shared.db.invoices import Closing
 from worker.services.ports import ChargeGateway, Settle
 
 log = structlog.get_logger(__name__)
+
+# A row that cannot be charged is looked at again after this, and meanwhile blocks nobody.
+_POSTPONED_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,16 @@ class ChargeInvoices:
         chargeable: list[DueInvoice] = []
         closings: list[Closing] = []
         void: list[int] = []
-        for item in due:
+        if due.faulty:
+            log.error("charge_impossible", faults=dict(due.faulty))
+            await invoices.postpone(connection, due.faulty, now + _POSTPONED_FOR)
+        for item in due.workable:
             closing = without_call(item, self.minimum_amount, now)
             if closing is None:
                 chargeable.append(item)
                 continue
             closings.append(closing)
-            if closing.status is InvoiceStatus.VOID and item.unsettled is AttemptStatus.WAITING:
+            if closing.status is not InvoiceStatus.OPEN and item.unsettled is not None:
                 void.append(item.claim.attempt_id)
         await invoices.close_without_call(connection, closings, now)
         if void:

@@ -54,11 +54,14 @@ class Grouping(Generic[T, R]):
     async def _finish(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._work([item for item, _ in group])
+            for (_, future), result in zip(group, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
+        except asyncio.CancelledError:
+            for _, future in group:
+                future.cancel()
+            raise
         except Exception as error:  # noqa: BLE001 - every waiter must hear of it, whatever it is
             for _, future in group:
                 if not future.done():
                     future.set_exception(error)
-            return
-        for (_, future), result in zip(group, results, strict=True):
-            if not future.done():
-                future.set_result(result)

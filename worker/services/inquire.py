@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from shared.billing.attempt import Question
 from shared.billing.collection import after_inquiry
 from shared.billing.inquiry import Finding, NoRecord, StillUnresolved, judge
@@ -12,6 +14,8 @@ from shared.clock import Clock
 from shared.db import inquiries
 from shared.db.engine import Database
 from worker.services.ports import RecordsGateway, Settle
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,7 @@ class InquireAttempts:
     async def __call__(self, attempt_ids: Sequence[int]) -> list[str]:
         """Return the name of every ending, for people."""
         questions = await self.database.run(
-            lambda connection: inquiries.open_questions(
-                connection, attempt_ids, self.rules.leases, self.clock.now()
-            )
+            lambda connection: inquiries.open_questions(connection, attempt_ids, self.clock.now())
         )
         return list(await asyncio.gather(*(self._ask(question) for question in questions)))
 
@@ -48,7 +50,12 @@ class InquireAttempts:
 
     async def _find(self, question: Question) -> Finding:
         expected = question.claim.expectation
-        answer = await self.gateway.records_of(expected.merchant_uid)
+        try:
+            answer = await self.gateway.records_of(expected.merchant_uid)
+        except Exception as error:
+            # A fault of ours: the attempt keeps its deadline, and the others their answers.
+            log.exception("inquiry_failed", attempt_id=question.claim.attempt_id)
+            return StillUnresolved(f"{type(error).__name__} in our own code")
         if isinstance(answer, StillUnresolved):
             return answer
         finding = judge(expected, answer)

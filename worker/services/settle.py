@@ -1,21 +1,24 @@
 """Write endings: one transaction for all that arrived, each under compare-and-set."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import AttemptStatus
 from shared.billing.collection import Move, park, send_again_later
 from shared.billing.outcome import FaultScope, Misconfigured
 from shared.billing.rules import CollectionRules
+from shared.billing.subscription import SubscriptionStatus
 from shared.clock import Clock
-from shared.db import dead_letters, holds, moves, subscriptions
+from shared.db import dead_letters, holds, invoices, moves, subscriptions
 from shared.db.dead_letters import AttemptLetter
-from shared.db.engine import Database, is_transient
+from shared.db.engine import Database
 
 log = structlog.get_logger(__name__)
 
@@ -35,31 +38,23 @@ class SettleMoves:
         """Return the moves as they were written, in order; a lost one is returned unchanged."""
         try:
             return await self.database.run(lambda connection: self._write(connection, group))
-        except DBAPIError as error:
-            if is_transient(error):
-                raise
-            # One row the database refuses must not take its neighbours along.
+        except (DataError, IntegrityError) as error:
+            # One row the database refuses must not take its neighbours along. Whatever else went
+            # wrong (a lock, the server) is left to the inquiry, which reads the gateway again.
             if len(group) > 1:
                 return [written for move in group for written in await self([move])]
-            log.exception("settlement_refused", attempt_id=group[0].claim.attempt_id)
-            cause = (
-                f"{group[0].attempt_status}: refused by the database ({type(error.orig).__name__})"
-            )
-            letter = park(group[0].claim, cause, self.clock.now())
+            (refused,) = group
+            log.exception("settlement_refused", attempt_id=refused.claim.attempt_id)
+            why = type(error.orig).__name__
+            cause = f"{refused.attempt_status}: refused by the database ({why})"
+            letter = replace(park(refused.claim, cause, self.clock.now()), imp_uid=refused.imp_uid)
             return await self.database.run(lambda connection: self._write(connection, [letter]))
 
     async def _write(self, connection: AsyncConnection, group: Sequence[Move]) -> list[Move]:
         now = self.clock.now()
         believed = await self._believe(connection, group, now)
-        applied = await moves.apply_moves(connection, believed)
-        won = [move for move in believed if move.claim.attempt_id in applied.won]
-        await _change_subscriptions(connection, won, now)
-        for letter in [
-            *_letters(won, applied.stray_payments),
-            *await _late_payments(connection, believed, applied.won),
-        ]:
-            log.error("dead_letter", attempt_id=letter.attempt_id, cause=letter.cause)
-            await dead_letters.bury_attempt(connection, letter)
+        for wave in waves(believed):
+            await _write_wave(connection, wave, now)
         if longest := max(
             (move for move in believed if move.hold_until),
             key=lambda move: move.hold_until or now,
@@ -95,15 +90,49 @@ class SettleMoves:
         ]
 
 
+def waves(group: Sequence[Move]) -> list[list[Move]]:
+    """Split moves so that no two of one attempt are written together, those about money first.
+
+    Two messages about one attempt may be worked side by side. In one statement, attempt and invoice
+    could be written from different endings, and the buyer be charged for what is paid.
+    """
+    ordered = sorted(group, key=lambda move: move.attempt_status is not AttemptStatus.PAID)
+    split: list[list[Move]] = []
+    seen: Counter[int] = Counter()
+    for move in ordered:
+        number = seen[move.claim.attempt_id]
+        seen[move.claim.attempt_id] += 1
+        if number == len(split):
+            split.append([])
+        split[number].append(move)
+    return split
+
+
+async def _write_wave(connection: AsyncConnection, wave: Sequence[Move], now: datetime) -> None:
+    """Write moves of different attempts, and whatever follows from those that won."""
+    applied = await moves.apply_moves(connection, wave)
+    won = [move for move in wave if move.claim.attempt_id in applied.won]
+    await _change_subscriptions(connection, won, now)
+    late = await _late_payments(connection, wave, applied.won)
+    for letter in [*_letters(won, applied.stray_payments), *late]:
+        log.error("dead_letter", attempt_id=letter.attempt_id, cause=letter.cause)
+        await dead_letters.bury_attempt(connection, letter)
+    if late:
+        # The buyer's money is with us: whatever the rows say, it is not asked for again.
+        attempts = {letter.attempt_id for letter in late}
+        owed = [move.claim.invoice_id for move in wave if move.claim.attempt_id in attempts]
+        await invoices.stop_collecting(connection, owed, late[0].cause)
+
+
 async def _change_subscriptions(
     connection: AsyncConnection, won: Sequence[Move], now: datetime
 ) -> None:
     """Write what the moves change beyond their invoice; most change nothing."""
-    statuses = {
-        move.claim.subscription_id: move.subscription_status
-        for move in won
-        if move.subscription_status is not None
-    }
+    statuses: dict[UUID, SubscriptionStatus] = {}
+    for move in won:
+        status, id_ = move.subscription_status, move.claim.subscription_id
+        if status is not None and statuses.get(id_) is not SubscriptionStatus.CANCELED:
+            statuses[id_] = status
     if statuses:
         await subscriptions.change_status(connection, statuses, now)
     if recovered := [move.claim.subscription_id for move in won if move.recovers]:

@@ -173,9 +173,6 @@ def test_the_repositories_read_what_was_written(world: World) -> None:
     world.run(world.database.run(read))
 
 
-@pytest.mark.xfail(
-    reason="hide_parameters hides ours; the server's DETAIL repeats the failing row with the key"
-)
 def test_an_error_of_the_database_does_not_repeat_a_billing_key(world: World) -> None:
     key = "planted-billing-key" + "x" * 80
     agreement = Agreement(Price(9_900), "슬림", BillingCycle(world.clock.now(), MONTHLY))

@@ -66,7 +66,7 @@ STEPS = {
     "scan_inquiries": 4,
     "deliver": 6,
     "deliver_and_keep": 2,
-    "deliver_to_both": 3,
+    "deliver_twice": 3,
     "redeliver": 2,
     "ask_too_early": 2,
     "lose": 1,
@@ -195,10 +195,10 @@ class Life:
         """Deliver a message whose acknowledgement is lost."""
         await self.work(self.world, self.take(keep=True))
 
-    async def deliver_to_both(self) -> None:
-        """Deliver a message to two processes at once."""
-        job = self.take()
-        await asyncio.gather(self.work(self.world, job), self.work(self.other, job))
+    async def deliver_twice(self) -> None:
+        """Deliver a message twice at once, to two processes or to two threads of one."""
+        job, second = self.take(), self.dice.choice([self.world, self.other])
+        await asyncio.gather(self.work(self.world, job), self.work(second, job))
 
     async def redeliver(self) -> None:
         """Deliver a message of long ago again."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import pytest
@@ -138,9 +139,9 @@ def test_a_claim_in_an_open_transaction_is_skipped_by_another(world: World) -> N
     async def scenario() -> None:
         now, database = world.clock.now(), world.database
         async with database.transaction() as first:
-            due = await claims.lock_due(first, ids[:1], now)
+            due = (await claims.lock_due(first, ids[:1], now)).workable
             async with database.transaction() as second:
-                others = await claims.lock_due(second, ids, now)
+                others = (await claims.lock_due(second, ids, now)).workable
                 assert [item.claim.invoice_id for item in others] == ids[1:]
             assert len(await claims.write_claims(first, due, world.rules.leases, now)) == 1
 
@@ -154,12 +155,12 @@ def test_a_claim_is_won_once_even_by_two_that_both_saw_the_invoice_due(world: Wo
     async def scenario() -> list[list[Claim]]:
         now = world.clock.now()
 
-        async def look(connection: AsyncConnection) -> list[claims.DueInvoice]:
-            return await claims.lock_due(connection, [invoice_id], now)
+        async def look(connection: AsyncConnection) -> Sequence[claims.DueInvoice]:
+            return (await claims.lock_due(connection, [invoice_id], now)).workable
 
         seen = [await world.database.run(look) for _ in range(2)]
 
-        async def write(due: list[claims.DueInvoice]) -> list[Claim]:
+        async def write(due: Sequence[claims.DueInvoice]) -> list[Claim]:
             return await world.database.run(
                 lambda connection: claims.write_claims(connection, due, world.rules.leases, now)
             )
@@ -179,7 +180,7 @@ def test_a_waiting_attempt_is_won_once_by_two_that_both_saw_it(world: World) -> 
     async def scenario() -> list[int]:
         now = world.clock.now()
         async with world.database.transaction() as connection:
-            seen = await claims.lock_due(connection, [invoice_id], now)
+            seen = (await claims.lock_due(connection, [invoice_id], now)).workable
         won = []
         for _ in range(2):
             async with world.database.transaction() as connection:
@@ -278,7 +279,6 @@ class TestWithoutCall:
         assert world.run(world.attempt(invoice_id)).status == "void"
         assert len(world.gateway.sent) == 1
 
-    @pytest.mark.xfail(reason="only a void closing ends the waiting attempt: it waits for ever")
     def test_a_minimum_that_was_raised_ends_the_attempt_that_waits_as_well(
         self, world: World
     ) -> None:
@@ -310,20 +310,52 @@ class TestWithoutCall:
         assert world.gateway.sent == []
 
 
-@pytest.mark.xfail(reason="a Buyer that cannot be built fails the whole message, every time")
-def test_one_faulty_row_does_not_hold_up_its_neighbours(world: World) -> None:
-    """Like a time zone that no longer exists, which the renewal scan survives."""
-    ids = world.run(world.open_invoices(3))
-    world.run(
-        world.rows(
-            """
-            UPDATE billing_keys SET buyer_name = '' WHERE id =
-                (SELECT billing_key_id FROM subscriptions ORDER BY id LIMIT 1)
-            """
+class TestFaultyRows:
+    """What the tables allow and the domain does not, like a rule that was tightened since."""
+
+    @staticmethod
+    async def spoil(world: World, invoice_id: int, buyer_name: str) -> None:
+        statement = """
+            UPDATE billing_keys SET buyer_name = :name WHERE id = (
+                SELECT s.billing_key_id FROM subscriptions s
+                JOIN invoices i ON i.subscription_id = s.id WHERE i.id = :id
+            )
+        """
+        await world.rows(statement, name=buyer_name, id=invoice_id)
+
+    def test_one_does_not_hold_up_its_neighbours_and_is_looked_at_again(self, world: World) -> None:
+        ids = world.run(world.open_invoices(3))
+        world.run(self.spoil(world, ids[1], " "))
+        assert world.run(world.charge(ids)) == ["paid"] * 2
+        invoice = world.run(world.invoice(ids[1]))
+        assert (invoice.status, invoice.next_attempt_at) == (
+            "open",
+            world.clock.now() + timedelta(hours=1),
         )
-    )
-    world.run(world.charge(ids))
-    assert len(world.gateway.paid()) == 2
+        assert "buyer name" in invoice.message
+        world.run(self.spoil(world, ids[1], "홍길동"))
+        world.pass_time(timedelta(hours=1))
+        assert world.run(world.charge_all()) == ["paid"]
+
+    def test_what_is_said_of_one_does_not_repeat_the_person(
+        self, world: World, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ids = world.run(world.open_invoices())
+        world.run(self.spoil(world, ids[0], "홍길동\t"))
+        world.run(world.charge(ids))
+        assert "홍길동" not in world.run(world.invoice(ids[0])).message
+        assert "홍길동" not in capsys.readouterr().out
+
+    @pytest.mark.xfail(reason="it is logged and left out, so its deadline never comes")
+    def test_one_that_is_unknown_calls_a_person_in_the_end(self, world: World) -> None:
+        ids = world.run(world.open_invoices())
+        world.gateway.script.append(Ending.PAID_REPLY_LOST)
+        world.run(world.charge(ids))
+        world.run(self.spoil(world, ids[0], " "))
+        for _ in range(30):
+            world.pass_time(timedelta(hours=1))
+            world.run(world.inquire_all())
+        assert world.run(world.letters()) or world.run(world.invoice(ids[0])).status == "paid"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from shared.billing import collection
 from shared.billing.attempt import AttemptStatus, Claim, Leases, Question
 from shared.billing.collection import Move, after_inquiry, after_send
 from shared.billing.inquiry import Finding
@@ -104,15 +105,18 @@ def due_date_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settle_delay_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = inquiries.open_questions
+    def hasty(leases: Leases) -> Leases:
+        return replace(leases, settle_delay=timedelta(microseconds=1))
 
-    async def mutant(
-        connection: object, attempt_ids: object, leases: Leases, now: datetime
-    ) -> list[Question]:
-        hasty = replace(leases, settle_delay=timedelta(microseconds=1))
-        return await real(connection, attempt_ids, hasty, now)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(inquiries, "open_questions", mutant)
+    claim, leave = claims.write_claims, collection.leave_to_inquiry
+    monkeypatch.setattr(
+        claims, "write_claims", lambda c, due, leases, now: claim(c, due, hasty(leases), now)
+    )
+    monkeypatch.setattr(
+        collection,
+        "leave_to_inquiry",
+        lambda held, outcome, leases, now: leave(held, outcome, hasty(leases), now),
+    )
 
 
 def dead_claims_have_no_owner(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +160,7 @@ MISTAKES = (
         Climate(
             {Ending.PAID_LATE: 1},
             {"dispatch": 2, "deliver": 3, "ask_too_early": 6, "wait": 1},
-            {125: 1},
+            {125: 2, 31: 1},
         ),
     ),
 )

@@ -1,0 +1,187 @@
+"""Settings: every fault at once, in words, and never a secret in them."""
+
+import os
+import traceback
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from shared.billing.catch_up import CatchUp
+from shared.config import Settings, SettingsError, load
+
+SECRETS = {
+    "DATABASE_URL": "postgresql://dalmada:planted-database-password@127.0.0.1/x",
+    "REDIS_URL": "redis://:planted-redis-password@127.0.0.1:6379/0",
+    "PORTONE_IMP_KEY": "planted-imp-key",
+    "PORTONE_IMP_SECRET": "planted-imp-secret",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with what must be set, and nothing of this machine's."""
+    for name in [name for name in os.environ if name.upper().startswith("DALMADA_")]:
+        monkeypatch.delenv(name)
+    put(monkeypatch, **SECRETS)
+
+
+def put(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"DALMADA_{name}", value)
+
+
+def refusal() -> str:
+    with pytest.raises(SettingsError) as caught:
+        load()
+    return str(caught.value)
+
+
+def test_the_secrets_are_enough() -> None:
+    settings = load()
+    assert settings.database_url.get_secret_value() == SECRETS["DATABASE_URL"]
+    assert settings.minimum_amount == 10
+    assert settings.collection_rules.leases == settings.leases
+    assert settings.catch_up_policy.choice is CatchUp.BILL_LATEST
+
+
+def test_everything_that_is_missing_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRETS:
+        monkeypatch.delenv(f"DALMADA_{name}")
+    text = refusal()
+    for name in SECRETS:
+        assert f"DALMADA_{name}: Field required" in text
+    assert len(text.splitlines()) == 1 + len(SECRETS)
+
+
+def test_everything_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {
+        "SCAN_ROWS_MAX": "0",
+        "CATCH_UP": "never",
+        "HOLD_S": "-1",
+        "LOG_FORMAT": "xml",
+        "CHARGE_BATCH_SIZE": "many",
+        "INQUIRY_GAPS_S": "[]",
+        "DUNNING_DELAYS_S": "[1, 0]",
+        "NO_RECORDS_NEEDED": "0",
+    }
+    put(monkeypatch, **wrong)
+    monkeypatch.delenv("DALMADA_REDIS_URL")
+    text = refusal()
+    for name in (*wrong, "REDIS_URL"):
+        assert f"DALMADA_{name}" in text
+    assert len(text.splitlines()) == 2 + len(wrong)
+
+
+def test_an_unknown_variable_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, SOMETHING_ELSE="1")
+    assert load().minimum_amount == 10
+
+
+def test_lists_are_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, DUNNING_DELAYS_S="[60, 120.5]", INQUIRY_GAPS_S="[1]")
+    rules = load().collection_rules
+    assert rules.dunning.delays == (timedelta(seconds=60), timedelta(seconds=120.5))
+    assert rules.inquiry.gaps == (timedelta(seconds=1),)
+
+
+def test_no_dunning_at_all_is_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, DUNNING_DELAYS_S="[]")
+    assert load().collection_rules.dunning.delays == ()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        load().minimum_amount = 5  # type: ignore[misc]
+
+
+class TestSecrets:
+    def test_none_stands_in_settings_that_are_shown(self) -> None:
+        settings = load()
+        shown = f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+        assert "planted" not in shown
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"SCAN_ROWS_MAX": "planted-0"},
+            {"LEASE_S": "1"},
+            {"GATEWAY_TOTAL_TIMEOUT_S": "61", "GATEWAY_READ_TIMEOUT_S": "62"},
+            {"CATCH_UP": "planted"},
+        ],
+        ids=str,
+    )
+    def test_none_stands_in_a_refusal_nor_in_its_traceback(
+        self, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]
+    ) -> None:
+        put(monkeypatch, **wrong)
+        with pytest.raises(SettingsError) as caught:
+            load()
+        assert "planted" not in "".join(traceback.format_exception(caught.value))
+        assert "planted" not in repr(caught.value)
+
+    @pytest.mark.xfail(reason="only the gateway's client refuses it, when the first task comes")
+    @pytest.mark.parametrize("name", list(SECRETS))
+    def test_an_empty_one_is_refused(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """An empty key once made every attempt unknown."""
+        put(monkeypatch, **{name: ""})
+        assert f"DALMADA_{name}" in refusal()
+
+
+class TestContradictions:
+    @pytest.mark.parametrize("lease_s", ["1", "105", "104.9"])
+    def test_a_lease_that_a_request_could_outlast_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, lease_s: str
+    ) -> None:
+        put(monkeypatch, LEASE_S=lease_s)
+        assert "lease" in refusal()
+        assert "longer than the send window" in refusal()
+
+    def test_the_shortest_lease_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(monkeypatch, LEASE_S="105.1")
+        assert load().leases.lease == timedelta(seconds=105.1)
+
+    @pytest.mark.parametrize("part", ["CONNECT", "READ"])
+    def test_a_total_timeout_that_is_shorter_than_a_part_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, part: str
+    ) -> None:
+        put(monkeypatch, **{f"GATEWAY_{part}_TIMEOUT_S": "80"})
+        assert "gateway_total_timeout_s" in refusal()
+
+    @pytest.mark.xfail(reason="the first contradiction found hides the others")
+    def test_all_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(monkeypatch, LEASE_S="1", GATEWAY_READ_TIMEOUT_S="80")
+        assert len(refusal().splitlines()) == 3
+
+    @pytest.mark.xfail(reason="they are looked for only when every single value is right")
+    def test_they_are_told_beside_single_faults(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(monkeypatch, LEASE_S="1", SCAN_ROWS_MAX="0")
+        assert len(refusal().splitlines()) == 3
+
+
+@pytest.mark.xfail(reason="another error comes out of load(), without the variable's name")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DUNNING_DELAYS_S", "60,120"),
+        ("DEAD_METHOD_MARKERS", "사용 정지"),
+        ("LEASE_S", "inf"),
+        ("HOLD_S", "1e300"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_a_fault_like_others(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    put(monkeypatch, **{name: value})
+    assert f"DALMADA_{name}" in refusal()
+
+
+@pytest.mark.xfail(reason="taken as it is, and raised by logging when the process is under way")
+def test_a_log_level_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, LOG_LEVEL="LOUD")
+    assert "DALMADA_LOG_LEVEL" in refusal()
+
+
+def test_settings_are_built_without_an_environment_as_well() -> None:
+    settings = Settings(lease_s=200.0)
+    assert settings.leases.lease == timedelta(seconds=200)
