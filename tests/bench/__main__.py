@@ -41,7 +41,7 @@ from tests.support.sandbox import IMP_KEY, IMP_SECRET, SandboxControl
 
 SIDES: tuple[Side, ...] = (Ours(), Plain())
 
-_CHARGES, _CHARGES_QUICK, _CHARGES_MIN = 10_000, 2_000, 100
+_CHARGES, _CHARGES_QUICK, _CHARGES_MIN = 8_000, 1_000, 100
 # The plain design is so much slower that it would need minutes for as many charges.
 _PLAIN_SHARE, _PLAIN_CHARGES_MIN = 0.04, 80
 _READY_TIMEOUT_S = 60.0

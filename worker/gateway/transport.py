@@ -79,7 +79,7 @@ class Sockets:
         # Zero seconds of linger: bytes not yet delivered are thrown away, even by our own death.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            milliseconds = int(self.write_timeout_s * 1000)
+            milliseconds = max(1, int(self.write_timeout_s * 1000))
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         return opened
 

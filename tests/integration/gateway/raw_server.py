@@ -64,8 +64,8 @@ class Wire:
 
     def reset(self) -> None:
         """Break the connection off with RST, unless it is over already."""
-        # ValueError is uvloop's word for a socket that is closed.
-        with contextlib.suppress(OSError, ValueError):
+        # ValueError is uvloop's word for a socket that is closed, None its other one.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             kept = self.writer.get_extra_info("socket")
             kept.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()

@@ -145,11 +145,11 @@ MISTAKES = (
     Mistake(
         send_number_is_ignored,
         PAID_TWICE,
-        12,
+        15,
         Climate(
-            {PAUSED_BEFORE_SENDING: 2, Ending.PAID_REPLY_LOST: 1},
-            {"dispatch": 3, "deliver": 4, "ask_too_early": 4, "wake": 1, "wait": 3},
-            {310: 1, 20: 1},
+            {PAUSED_BEFORE_SENDING: 1, Ending.PAID_REPLY_LOST: 1},
+            {"dispatch": 8, "deliver": 10, "scan_inquiries": 6, "wake": 1, "wait": 8},
+            {310: 1},
             length=(60, 60),
         ),
     ),

@@ -65,7 +65,7 @@ def event(name: EventName, **data: str | int | None) -> Event:
     )
 
 
-def paid_move(claim: Claim, *, paid_at: datetime = PAID_AT, recovers: bool = False) -> Move:
+def paid_move(claim: Claim, *, paid_at: datetime = PAID_AT, recovers: bool = True) -> Move:
     return Move(
         claim,
         AttemptStatus.PAID,
@@ -184,6 +184,7 @@ MANY_SENDS: Final = made.claim(send_number=10_000)
 # A move carries the claim it is about, so that a row needs to name no other.
 ENDINGS: Final[dict[str, tuple[Outcome, CollectionRules, Move]]] = {
     "paid": (PAID, RULES, paid_move(CLAIM)),
+    "paid at once": (PAID, RULES, paid_move(FIRST, recovers=False)),
     "paid without a time": (Paid("imps_1", None, RECEIPT), RULES, paid_move(CLAIM, paid_at=NOW)),
     "paid, past due": (PAID, RULES, paid_move(RECOVERING, recovers=True)),
     "paid, canceled meanwhile": (PAID, RULES, paid_move(ENDED)),
@@ -196,15 +197,15 @@ ENDINGS: Final[dict[str, tuple[Outcome, CollectionRules, Move]]] = {
     "declined, past due already": (
         DECLINED,
         RULES,
-        declined_move(RECOVERING, NOW + timedelta(days=5), None),
+        declined_move(RECOVERING, NOW + timedelta(days=5), PAST_DUE),
     ),
     "declined, canceled meanwhile": (
         DECLINED,
         RULES,
-        declined_move(ENDED, NOW + timedelta(days=5), None),
+        declined_move(ENDED, NOW + timedelta(days=5), PAST_DUE),
     ),
     "declined last": (DECLINED_UNSEEN, RULES, given_up_move(LAST, PAST_DUE)),
-    "declined last, past due": (DECLINED_UNSEEN, RULES, given_up_move(LATE, None)),
+    "declined last, past due": (DECLINED_UNSEEN, RULES, given_up_move(LATE, PAST_DUE)),
     "declined last, canceling": (DECLINED_UNSEEN, CANCELING, given_up_move(LAST, CANCELED)),
     "declined last, past due, canceling": (
         DECLINED_UNSEEN,
@@ -212,8 +213,8 @@ ENDINGS: Final[dict[str, tuple[Outcome, CollectionRules, Move]]] = {
         given_up_move(LATE, CANCELED),
     ),
     "method dead": (DEAD, RULES, method_dead_move(CLAIM, PAST_DUE)),
-    "method dead, past due": (DEAD, RULES, method_dead_move(RECOVERING, None)),
-    "method dead, canceled": (DEAD, RULES, method_dead_move(ENDED, None)),
+    "method dead, past due": (DEAD, RULES, method_dead_move(RECOVERING, PAST_DUE)),
+    "method dead, canceled": (DEAD, RULES, method_dead_move(ENDED, PAST_DUE)),
     "not sent": (NotSent("refused"), RULES, waiting_move(CLAIM, "refused", TEN_SECONDS)),
     "not sent, 4th": (NotSent("refused"), RULES, waiting_move(SEND_4, "refused", 8 * TEN_SECONDS)),
     "not sent, 99th": (
@@ -266,6 +267,7 @@ ENDINGS: Final[dict[str, tuple[Outcome, CollectionRules, Move]]] = {
             CLAIM,
             AttemptStatus.UNKNOWN,
             inquire_at=QUIET_AT,
+            unknown_since=CLAIMED_AT,
             declines=1,
             message="ReadTimeout",
         ),
@@ -277,6 +279,7 @@ ENDINGS: Final[dict[str, tuple[Outcome, CollectionRules, Move]]] = {
             CLAIM,
             AttemptStatus.UNKNOWN,
             inquire_at=NOW,
+            unknown_since=CLAIMED_AT,
             declines=1,
             message="이미 주문이 이루어진 건입니다.",
             held_by_gateway=True,
@@ -308,6 +311,7 @@ def asked_again(
         of.claim,
         AttemptStatus.UNKNOWN,
         inquire_at=NOW + wait,
+        unknown_since=of.claim.in_doubt_since,
         inquiries=inquiries,
         no_records=no_records,
         held_by_gateway=of.held_by_gateway,
@@ -336,6 +340,22 @@ FOUND: Final[dict[str, tuple[Question, Finding, Move]]] = {
     "paid, a duplicate": (HELD, PAID, paid_move(CLAIM)),
     "declined": (FRESH, DECLINED, declined_move(CLAIM, NOW + timedelta(days=5), PAST_DUE)),
     "declined last": (made.question(LAST), DECLINED_UNSEEN, given_up_move(LAST, PAST_DUE)),
+    "declined, a duplicate": (
+        made.question(held_by_gateway=True),
+        DECLINED,
+        asked_again(
+            made.question(held_by_gateway=True),
+            "refused as a duplicate, yet the gateway shows declines only",
+            HALF_MINUTE,
+            inquiries=1,
+            no_records=1,
+        ),
+    ),
+    "declined twice, a duplicate": (
+        HELD,
+        DECLINED,
+        declined_move(CLAIM, NOW + timedelta(days=5), PAST_DUE),
+    ),
     "a conflict": (
         FRESH,
         Conflict("2 paid records under one merchant_uid"),
@@ -350,15 +370,18 @@ FOUND: Final[dict[str, tuple[Question, Finding, Move]]] = {
         ASKED_ONCE,
         NoRecord(),
         Move(
-            CLAIM, AttemptStatus.WAITING, next_attempt_at=NOW, declines=1, message=NO_RECORD_TWICE
+            CLAIM,
+            AttemptStatus.WAITING,
+            next_attempt_at=NOW,
+            unknown_since=CLAIMED_AT,
+            declines=1,
+            message=NO_RECORD_TWICE,
         ),
     ),
     "nothing twice, a day later": (
         made.question(DAY_OLD, inquiries=30, no_records=1),
         NoRecord(),
-        Move(
-            DAY_OLD, AttemptStatus.WAITING, next_attempt_at=NOW, declines=1, message=NO_RECORD_TWICE
-        ),
+        parked_move(DAY_OLD, f"lost again and again since {DAY_OLD.claimed_at}"),
     ),
     "nothing yet, a day later": (
         made.question(DAY_OLD, inquiries=30),
