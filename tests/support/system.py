@@ -75,7 +75,6 @@ class System:
             "DALMADA_PORTONE_BASE_URL": self.sandbox.url,
             "DALMADA_PORTONE_IMP_KEY": IMP_KEY,
             "DALMADA_PORTONE_IMP_SECRET": IMP_SECRET,
-            "DALMADA_STATE_DIR": str(self.logs),
             "PYTHONPATH": str(CHECKOUT),
             **self.overrides,
         }

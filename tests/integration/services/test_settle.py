@@ -194,6 +194,13 @@ class TestTwoEndingsOfOneAttemptInAGroup:
         if world.run(standing(world, claimed[0])) != ("paid", "paid"):
             assert len(world.run(world.letters())) == 1
 
+    def test_two_payments_of_one_attempt_call_a_person(self, world: World) -> None:
+        claimed = world.run(claims_of(world, 1))
+        group = [move(world, claimed[0], Paid(imp_uid, None)) for imp_uid in ("imp_1", "imp_2")]
+        world.run(settle(world, group))
+        assert world.run(standing(world, claimed[0])) == ("paid", "paid")
+        assert world.run(world.letters()) == ["paid twice at the gateway: also as imp_1"]
+
     def test_two_findings_about_many_attempts_charge_nobody_twice(self, world: World) -> None:
         """The first look finds nothing for the second time, the second look finds the payment."""
         world.gateway.otherwise = Ending.PAID_REPLY_LOST
@@ -354,6 +361,21 @@ class TestBrake:
         claimed = world.run(claims_of(world, 30))
         for claim in claimed:
             world.run(settle(world, [move(world, claim, DEAD)]))
+        believed = world.run(world.rows("SELECT FROM billing_keys WHERE status = 'dead'"))
+        assert len(believed) == DeadMethodBrake().count_min - 1
+
+    @pytest.mark.xfail(reason="it forgets after its window: nineteen more every quarter of an hour")
+    def test_a_wrong_configuration_that_lasts_buries_no_more_than_at_first(
+        self, world: World
+    ) -> None:
+        """Endings rarely come twenty at once: each group here is of one."""
+        world.batch_size = 1
+        world.gateway.otherwise = Ending.METHOD_DEAD
+        world.run(world.open_invoices(60))
+        began_at = world.clock.now()
+        while world.clock.now() - began_at < timedelta(hours=1):
+            world.run(world.charge_all())
+            world.clock.instant = world.run(world.next_at()) or began_at + timedelta(hours=1)
         believed = world.run(world.rows("SELECT FROM billing_keys WHERE status = 'dead'"))
         assert len(believed) == DeadMethodBrake().count_min - 1
 

@@ -145,4 +145,4 @@ def test_the_body_can_carry_what_we_do_not_send_yet() -> None:
 
     assert json.loads(carried.encoded())["notice_url"] == "https://example.invalid/hook"
     with pytest.raises(ValueError, match="Extra inputs"):
-        AgainBody(customer_uid="k", merchant_uid="m", amount=10, name="n", nmae="x")  # type: ignore[call-arg]
+        AgainBody(customer_uid="k", merchant_uid="m", amount=10, name="n", nick="x")  # type: ignore[call-arg]
