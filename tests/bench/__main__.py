@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from deploy.launcher.children import Child
-from deploy.launcher.directories import checkout_state, make_directory
+from deploy.launcher.directories import make_directory, state_directory
 from deploy.launcher.environment import Environment
 from deploy.launcher.errors import LauncherError
 from deploy.launcher.servers import temporary_servers
@@ -46,7 +46,13 @@ _CHARGES, _CHARGES_QUICK, _CHARGES_MIN = 8_000, 1_000, 100
 _PLAIN_SHARE, _PLAIN_CHARGES_MIN = 0.04, 80
 _READY_TIMEOUT_S = 60.0
 _LOG_WIDTH = 120
-_SECRETS = frozenset({"database_url", "redis_url", "portone_imp_key", "portone_imp_secret"})
+# What the bench sets itself, and what changes nothing in the work.
+_OWN_SETTINGS = frozenset(
+    {
+        *("database_url", "redis_url", "portone_base_url", "portone_imp_key"),
+        *("portone_imp_secret", "state_dir"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +119,8 @@ def _options(argv: Sequence[str] | None) -> Options:
 
 def _run(options: Options, console: Console) -> int:
     started_at = WallClock().now()
-    folder = make_directory(checkout_state(CHECKOUT) / "bench") / (
-        f"{started_at:%Y%m%d-%H%M%S}-{os.getpid()}"
-    )
+    name = f"{started_at:%Y%m%d-%H%M%S}-{os.getpid()}"
+    folder = state_directory(CHECKOUT) / "bench" / name
     logs = make_directory(folder / "logs")
     try:
         with _stage(logs, console) as stage:
@@ -124,7 +129,7 @@ def _run(options: Options, console: Console) -> int:
                 console.print(f"{name:>10}  {value}", soft_wrap=True)
             results = _rounds(options, stage, console)
     except (IncorrectError, LauncherError):
-        console.print(f"The processes' logs are in {logs}.")
+        console.print(f"The processes' logs are in {logs}", soft_wrap=True)
         raise
     shutil.rmtree(logs)
     conditions = {
@@ -139,7 +144,7 @@ def _run(options: Options, console: Console) -> int:
     console.print(report.table(results, {side.name: side.label for side in SIDES}))
     console.print(report.conditions_text(conditions))
     console.print(report.verdict(results))
-    console.print(f"All figures: {path.relative_to(CHECKOUT)}")
+    console.print(f"All figures: {path}", soft_wrap=True)
     if options.prints_json:
         print(json.dumps(document, ensure_ascii=False))
     print(report.last_line(results), flush=True)
@@ -148,7 +153,7 @@ def _run(options: Options, console: Console) -> int:
 
 def _settings_given() -> dict[str, str]:
     """Return our settings that the environment changes; what the bench sets itself left out."""
-    names = {f"DALMADA_{name.upper()}" for name in Settings.model_fields.keys() - _SECRETS}
+    names = {f"DALMADA_{name.upper()}" for name in Settings.model_fields.keys() - _OWN_SETTINGS}
     names.add("DALMADA_CHARGE_WORKERS")
     return {name: os.environ[name] for name in sorted(names & os.environ.keys())}
 
