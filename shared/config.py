@@ -1,11 +1,13 @@
 """Settings from the environment, all faults reported at once, with no default for a secret."""
 
 import enum
+import re
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from shared.billing.attempt import Leases
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
@@ -14,7 +16,9 @@ from shared.billing.errors import BillingError
 from shared.billing.rules import CollectionRules, InquiryPolicy, ResendPolicy
 from shared.billing.use_confirmation import UseConfirmation
 
-Seconds = PositiveFloat
+# Ten years: more would leave what a date can hold.
+Seconds = Annotated[float, Field(gt=0, le=315_360_000, allow_inf_nan=False)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
 SecondsList = Annotated[tuple[Seconds, ...], Field(min_length=1)]
 
 
@@ -43,12 +47,12 @@ class Settings(BaseSettings):
         secrets_dir=None,
     )
 
-    database_url: SecretStr
-    redis_url: SecretStr
+    database_url: Secret
+    redis_url: Secret
 
     portone_base_url: str = "https://api.iamport.kr"
-    portone_imp_key: SecretStr
-    portone_imp_secret: SecretStr
+    portone_imp_key: Secret
+    portone_imp_secret: Secret
     portone_test_mode: bool = False
     minimum_amount: Annotated[int, Field(ge=1)] = 10
     naver_use_cfm: UseConfirmation = UseConfirmation.NONE
@@ -86,19 +90,21 @@ class Settings(BaseSettings):
 
     database_connections_max: Annotated[int, Field(ge=1, le=200)] = 10
     log_format: LogFormat = LogFormat.JSON
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @model_validator(mode="after")
     def _rules_agree(self) -> Self:
         """Build every rule once, so that contradictions are found at the start."""
+        faults = []
         try:
             _ = self.collection_rules, self.catch_up_policy
         except BillingError as error:
-            raise ValueError(str(error)) from error
+            faults.append(str(error))
         parts = self.gateway_connect_timeout_s, self.gateway_read_timeout_s
         if max(parts) > self.gateway_total_timeout_s:
-            message = "gateway_total_timeout_s must not be shorter than its parts"
-            raise ValueError(message)
+            faults.append("gateway_total_timeout_s must not be shorter than its parts")
+        if faults:
+            raise ValueError("\n  ".join(faults))
         return self
 
     @property
@@ -146,10 +152,39 @@ def load() -> Settings:
     """
     try:
         return Settings()
+    except UnreadableError as error:
+        named = re.search(r'field "(\w+)"', str(error))
+        variable = named[1].upper() if named else "…"
+        message = f"the settings are not valid:\n  DALMADA_{variable}: a list is written as JSON"
+        raise SettingsError(message + ', such as [60, 120] or ["…"]') from None
     except ValidationError as error:
-        lines = []
-        for fault in error.errors(include_url=False, include_input=False, include_context=False):
-            name = "_".join(str(part) for part in fault["loc"]).upper()
-            variable = f"DALMADA_{name}: " if name else ""
-            lines.append(f"  {variable}{fault['msg']}")
+        faulty = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
+        lines = [*_lines(error), *(_contradictions_beside(faulty) if faulty else [])]
         raise SettingsError("the settings are not valid:\n" + "\n".join(lines)) from None
+
+
+def _contradictions_beside(faulty: set[str]) -> list[str]:
+    """Return how the other settings contradict each other, with the faulty ones left as they are.
+
+    They are looked for only when every value is right by itself, so these are put right for a
+    moment.
+    """
+    fields = Settings.model_fields
+    stand_ins: dict[str, Any] = {
+        name: "…" if fields[name].is_required() else fields[name].default for name in faulty
+    }
+    try:
+        Settings(**stand_ins)
+    except ValidationError as error:
+        return _lines(error)
+    return []
+
+
+def _lines(error: ValidationError) -> list[str]:
+    """Return one line for every fault, naming the variable."""
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        name = "_".join(str(part) for part in fault["loc"]).upper()
+        variable = f"DALMADA_{name}: " if name else ""
+        lines.append(f"  {variable}{fault['msg']}")
+    return lines

@@ -67,7 +67,14 @@ def configure(log_format: LogFormat, level: str) -> None:
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Hide values whose key says that they are secret."""
-    for key in event:
-        if key.lower() in _SECRET_KEYS:
-            event[key] = "…"
+    for key, value in event.items():
+        event[key] = _redacted(key, value)
     return event
+
+
+def _redacted(key: str, value: object) -> object:
+    if key.lower() in _SECRET_KEYS:
+        return "…"
+    if isinstance(value, dict):
+        return {inner: _redacted(str(inner), item) for inner, item in value.items()}
+    return value

@@ -28,6 +28,7 @@ class Runtime(Generic[S]):
         self._recipe = recipe
         self._lock = threading.Lock()
         self._running: _Running[S] | None = None
+        os.register_at_fork(after_in_child=self._begin_anew)
 
     def run(self, work: Callable[[S], Coroutine[Any, Any, R]]) -> R:
         """Run one coroutine on the loop and wait for its result."""
@@ -38,13 +39,17 @@ class Runtime(Generic[S]):
         """Close the services and end the loop; harmless if nothing runs."""
         with self._lock:
             running, self._running = self._running, None
-        if running is not None and running.pid == os.getpid():
+        if running is not None:
             running.stop()
+
+    def _begin_anew(self) -> None:
+        """Forget, in a child, the thread that it did not inherit and the lock that nobody opens."""
+        self._lock = threading.Lock()
+        self._running = None
 
     def _ensure(self) -> "_Running[S]":
         with self._lock:
-            # After a fork the thread is gone, so a child begins anew.
-            if self._running is None or self._running.pid != os.getpid():
+            if self._running is None:
                 self._running = _Running(self._recipe)
             return self._running
 
@@ -55,7 +60,6 @@ class _Running(Generic[S]):
     services: S
 
     def __init__(self, recipe: Callable[[], AbstractAsyncContextManager[S]]) -> None:
-        self.pid = os.getpid()
         self.loop = uvloop.new_event_loop()
         self._resources = AsyncExitStack()
         self._thread = threading.Thread(target=self._serve, name="dalmada-loop", daemon=True)
@@ -70,8 +74,18 @@ class _Running(Generic[S]):
             raise
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._resources.aclose(), self.loop).result()
-        self._end_loop()
+        try:
+            asyncio.run_coroutine_threadsafe(self._wind_up(), self.loop).result()
+        finally:
+            self._end_loop()
+
+    async def _wind_up(self) -> None:
+        """Cancel what is under way, so that its threads hear of the end, and close the services."""
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._resources.aclose()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)

@@ -82,15 +82,19 @@ class DeadMethodBrake:
         window: How far back endings are counted.
         count_min: Fewer dead keys than this are believed.
         share: The share of dead keys among the endings above which none is believed.
+
+    A run of dead keys with no other ending between them counts however long it takes: where the
+    fault lasts, the window alone would believe some in every window.
     """
 
     window: timedelta = timedelta(minutes=10)
     count_min: int = 20
     share: float = 0.5
 
-    def pulls(self, settled: int, dead: int) -> bool:
-        """Say whether ``dead`` of ``settled`` endings are too many to be the buyers'."""
-        return dead >= self.count_min and dead > self.share * settled
+    def pulls(self, settled: int, dead: int, in_a_row: int = 0) -> bool:
+        """Say whether ``dead`` of ``settled`` endings, or a run of them, are too many."""
+        too_many = dead >= self.count_min and dead > self.share * settled
+        return too_many or in_a_row >= self.count_min
 
 
 @dataclass(frozen=True, slots=True)

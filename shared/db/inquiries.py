@@ -1,9 +1,9 @@
 """Attempts whose outcome only the gateway can tell: which to ask about, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,8 +11,6 @@ from shared.billing.attempt import INQUIRABLE, Question
 from shared.billing.errors import BillingError
 from shared.db.claims import CLAIM_COLUMNS, claim_of
 from shared.db.tables import one_of
-
-log = structlog.get_logger(__name__)
 
 
 async def dispatch_due(
@@ -42,9 +40,17 @@ async def dispatch_due(
     return sorted(row.id for row in rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Attempts to be asked about, and those whose rows make no sense, with the reason."""
+
+    askable: tuple[Question, ...]
+    faulty: Mapping[int, str]
+
+
 async def open_questions(
     connection: AsyncConnection, attempt_ids: Sequence[int], now: datetime
-) -> list[Question]:
+) -> Questions:
     """Return those of the attempts that may be asked about now.
 
     An attempt whose send may still be under way, here or at the gateway, is left out, whatever the
@@ -66,12 +72,31 @@ async def open_questions(
         ),
         {"ids": list(attempt_ids), "now": now},
     )
-    questions = []
+    questions: list[Question] = []
+    faulty: dict[int, str] = {}
     for row in rows:
         try:
             claim = claim_of(row, row.number, row.send_number, row.merchant_uid, row.claimed_at)
         except BillingError as error:
-            log.error("inquiry_impossible", attempt_id=row.attempt_id, fault=str(error))  # noqa: TRY400 - its text is all there is
+            faulty[row.attempt_id] = str(error)
             continue
         questions.append(Question(claim, row.inquiries, row.no_records, row.held_by_gateway))
-    return questions
+    return Questions(tuple(questions), faulty)
+
+
+async def park_faulty(
+    connection: AsyncConnection, attempt_ids: Sequence[int], in_doubt_before: datetime
+) -> list[int]:
+    """Park attempts that cannot be asked about and have been in doubt for too long."""
+    rows = await connection.execute(
+        text(
+            f"""
+            UPDATE payment_attempts SET status = 'parked', inquire_at = NULL
+            WHERE id = ANY(CAST(:ids AS bigint[])) AND {one_of("status", INQUIRABLE)}
+              AND coalesce(unknown_since, claimed_at) <= :before
+            RETURNING id
+            """  # noqa: S608 - made of constants only
+        ),
+        {"ids": list(attempt_ids), "before": in_doubt_before},
+    )
+    return [row.id for row in rows]

@@ -171,11 +171,13 @@ async def postpone(connection: AsyncConnection, faults: Mapping[int, str], until
 async def stop_collecting(
     connection: AsyncConnection, invoice_ids: Sequence[int], message: str
 ) -> None:
-    """Plan no further send for open invoices: a person has been called."""
+    """Plan no further send for open invoices, for good: a person has been called."""
     await connection.execute(
         text(
             """
-            UPDATE invoices SET next_attempt_at = NULL, dispatched_at = NULL, message = :message
+            UPDATE invoices
+            SET collection_stopped = true, next_attempt_at = NULL, dispatched_at = NULL,
+                message = :message
             WHERE id = ANY(CAST(:ids AS bigint[])) AND status = 'open'
             """
         ),

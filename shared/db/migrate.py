@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
             case _:
                 with locked(url) as connection:
                     command.revision(alembic_config(connection), options.message, autogenerate=True)
-    except (SQLAlchemyError, CommandError, UnsupportedServerError) as error:
+    except (SQLAlchemyError, CommandError, ImportError, UnsupportedServerError) as error:
         print(f"migration failed: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0

@@ -74,7 +74,8 @@ _APPLY = text(
         RETURNING a.id, a.invoice_id, m.attempt_status = 'paid' AS paid
     ), moved AS (
         UPDATE invoices i
-        SET status = m.invoice_status, next_attempt_at = m.next_attempt_at, dispatched_at = NULL,
+        SET status = m.invoice_status, dispatched_at = NULL,
+            next_attempt_at = CASE WHEN NOT i.collection_stopped THEN m.next_attempt_at END,
             declines = m.declines, paid_at = m.paid_at, message = m.message
         FROM won w JOIN moves m ON m.attempt_id = w.id
         WHERE i.id = w.invoice_id AND i.status = 'open'
@@ -114,20 +115,36 @@ async def standing(
     return {row.id: (AttemptStatus(row.status), row.imp_uid) for row in rows}
 
 
-async def dead_methods(connection: AsyncConnection, since: datetime) -> tuple[int, int]:
-    """Return how many attempts were settled since an instant, and how many by a dead method."""
+@dataclass(frozen=True, slots=True)
+class DeadMethods:
+    """How many attempts were settled lately, how many by a dead method, how many of these last."""
+
+    settled: int
+    dead: int
+    in_a_row: int
+
+
+async def dead_methods(connection: AsyncConnection, since: datetime) -> DeadMethods:
+    """Return the counts since an instant, and those since the last ending of another kind."""
     row = (
         await connection.execute(
             text(
                 """
-                SELECT count(*) AS settled, count(*) FILTER (WHERE status = 'method_dead') AS dead
-                FROM payment_attempts WHERE settled_at >= :since
+                SELECT count(*) FILTER (WHERE settled_at >= :since) AS settled,
+                    count(*) FILTER (WHERE settled_at >= :since AND status = 'method_dead') AS dead,
+                    count(*) FILTER (WHERE status = 'method_dead' AND (
+                        other_at IS NULL OR settled_at > other_at)) AS in_a_row
+                FROM payment_attempts, (
+                    SELECT max(settled_at) AS other_at FROM payment_attempts
+                    WHERE settled_at IS NOT NULL AND status <> 'method_dead'
+                ) AS other
+                WHERE settled_at >= least(:since, coalesce(other_at, '-infinity'))
                 """
             ),
             {"since": since},
         )
     ).one()
-    return row.settled, row.dead
+    return DeadMethods(row.settled, row.dead, row.in_a_row)
 
 
 def _move_row(move: Move) -> dict[str, str | int | bool | None]:

@@ -152,6 +152,8 @@ invoices = Table(
     _instant("next_attempt_at"),
     _instant("dispatched_at"),
     _instant("paid_at"),
+    # Set when the buyer's money is known to be with us although the rows end otherwise.
+    Column("collection_stopped", Boolean, nullable=False, server_default=false()),
     Column("message", Text),
     _created(),
     # A period of a subscription is billed once, whoever opens it and however often.
@@ -159,7 +161,10 @@ invoices = Table(
     CheckConstraint(one_of("status", InvoiceStatus), name="status"),
     CheckConstraint("period_start_at < period_end_at", name="period"),
     CheckConstraint("(status = 'paid') = (paid_at IS NOT NULL)", name="paid"),
-    CheckConstraint("status = 'open' OR next_attempt_at IS NULL", name="next_attempt"),
+    CheckConstraint(
+        "(status = 'open' AND NOT collection_stopped) OR next_attempt_at IS NULL",
+        name="next_attempt",
+    ),
     Index(
         "invoices_due_idx",
         "next_attempt_at",

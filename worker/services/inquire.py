@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import Question
 from shared.billing.collection import after_inquiry
 from shared.billing.inquiry import Finding, NoRecord, StillUnresolved, judge
 from shared.billing.rules import CollectionRules
 from shared.clock import Clock
-from shared.db import inquiries
+from shared.db import dead_letters, inquiries
+from shared.db.dead_letters import AttemptLetter
 from shared.db.engine import Database
 from worker.services.ports import RecordsGateway, Settle
 
@@ -38,9 +40,25 @@ class InquireAttempts:
     async def __call__(self, attempt_ids: Sequence[int]) -> list[str]:
         """Return the name of every ending, for people."""
         questions = await self.database.run(
-            lambda connection: inquiries.open_questions(connection, attempt_ids, self.clock.now())
+            lambda connection: self._open_questions(connection, attempt_ids)
         )
         return list(await asyncio.gather(*(self._ask(question) for question in questions)))
+
+    async def _open_questions(
+        self, connection: AsyncConnection, attempt_ids: Sequence[int]
+    ) -> tuple[Question, ...]:
+        """Return what may be asked now; what never can be is a person's once its time is over."""
+        now = self.clock.now()
+        questions = await inquiries.open_questions(connection, attempt_ids, now)
+        if questions.faulty:
+            log.error("inquiry_impossible", faults=dict(questions.faulty))
+            overdue = now - self.rules.inquiry.deadline
+            for attempt_id in await inquiries.park_faulty(
+                connection, list(questions.faulty), overdue
+            ):
+                letter = AttemptLetter(attempt_id, questions.faulty[attempt_id], {})
+                await dead_letters.bury_attempt(connection, letter)
+        return questions.askable
 
     async def _ask(self, question: Question) -> str:
         finding = await self._find(question)

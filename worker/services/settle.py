@@ -72,10 +72,10 @@ class SettleMoves:
         dead = sum(move.billing_key_dead for move in group)
         if not dead:
             return list(group)
-        settled_before, dead_before = await moves.dead_methods(
-            connection, now - self.rules.brake.window
-        )
-        if not self.rules.brake.pulls(settled_before + len(group), dead_before + dead):
+        before = await moves.dead_methods(connection, now - self.rules.brake.window)
+        interrupted = any(move.settled_at and not move.billing_key_dead for move in group)
+        in_a_row = 0 if interrupted else before.in_a_row + dead
+        if not self.rules.brake.pulls(before.settled + len(group), before.dead + dead, in_a_row):
             return list(group)
         return [
             send_again_later(
@@ -135,10 +135,10 @@ async def _change_subscriptions(
             statuses[id_] = status
     if statuses:
         await subscriptions.change_status(connection, statuses, now)
-    if recovered := [move.claim.subscription_id for move in won if move.recovers]:
-        await subscriptions.recover(connection, recovered, now)
     if dead := [move.claim.billing_key_id for move in won if move.billing_key_dead]:
         await subscriptions.bury_keys(connection, dead)
+    if recovered := [move.claim.subscription_id for move in won if move.recovers]:
+        await subscriptions.recover(connection, recovered, now)
 
 
 def _letters(won: Sequence[Move], stray_payments: frozenset[int]) -> list[AttemptLetter]:

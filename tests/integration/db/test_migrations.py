@@ -196,7 +196,6 @@ class TestCommandLine:
                 "mysql://planted@127.0.0.1/x",
                 "head",
                 id="another kind of server",
-                marks=pytest.mark.xfail(reason="a driver that is not there is an ImportError"),
             ),
             pytest.param("not a url", "head", id="no address"),
             pytest.param("", "head", id="empty"),

@@ -346,7 +346,6 @@ class TestFaultyRows:
         assert "홍길동" not in world.run(world.invoice(ids[0])).message
         assert "홍길동" not in capsys.readouterr().out
 
-    @pytest.mark.xfail(reason="it is logged and left out, so its deadline never comes")
     def test_one_that_is_unknown_calls_a_person_in_the_end(self, world: World) -> None:
         ids = world.run(world.open_invoices())
         world.gateway.script.append(Ending.PAID_REPLY_LOST)

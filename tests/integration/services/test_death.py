@@ -227,7 +227,6 @@ class TestZombies:
         assert world.run(world.charge_all()) == []
         assert world.gateway.sent == []
 
-    @pytest.mark.xfail(reason="the attempt under way plans its next send as if nothing were known")
     @pytest.mark.parametrize("outcome", [Declined("잔액 부족", "imp_b"), NotSent("refused")])
     def test_nor_is_it_when_another_attempt_was_under_way(
         self, world: World, outcome: Outcome

@@ -364,7 +364,6 @@ class TestBrake:
         believed = world.run(world.rows("SELECT FROM billing_keys WHERE status = 'dead'"))
         assert len(believed) == DeadMethodBrake().count_min - 1
 
-    @pytest.mark.xfail(reason="it forgets after its window: nineteen more every quarter of an hour")
     def test_a_wrong_configuration_that_lasts_buries_no_more_than_at_first(
         self, world: World
     ) -> None:
@@ -499,7 +498,6 @@ class TestSubscriptions:
         assert world.run(world.inquire_all()) == ["paid"]
         assert world.run(statuses(world)) == ["past_due"]
 
-    @pytest.mark.xfail(reason="the key is buried after the look at it")
     def test_it_does_not_recover_by_a_group_that_buries_its_method(self, world: World) -> None:
         first, second = world.run(two_periods(world))
         world.run(end(world, first, BROKE))

@@ -120,7 +120,6 @@ class TestSecrets:
         assert "planted" not in "".join(traceback.format_exception(caught.value))
         assert "planted" not in repr(caught.value)
 
-    @pytest.mark.xfail(reason="only the gateway's client refuses it, when the first task comes")
     @pytest.mark.parametrize("name", list(SECRETS))
     def test_an_empty_one_is_refused(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         """An empty key once made every attempt unknown."""
@@ -148,18 +147,15 @@ class TestContradictions:
         put(monkeypatch, **{f"GATEWAY_{part}_TIMEOUT_S": "80"})
         assert "gateway_total_timeout_s" in refusal()
 
-    @pytest.mark.xfail(reason="the first contradiction found hides the others")
     def test_all_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         put(monkeypatch, LEASE_S="1", GATEWAY_READ_TIMEOUT_S="80")
         assert len(refusal().splitlines()) == 3
 
-    @pytest.mark.xfail(reason="they are looked for only when every single value is right")
     def test_they_are_told_beside_single_faults(self, monkeypatch: pytest.MonkeyPatch) -> None:
         put(monkeypatch, LEASE_S="1", SCAN_ROWS_MAX="0")
         assert len(refusal().splitlines()) == 3
 
 
-@pytest.mark.xfail(reason="another error comes out of load(), without the variable's name")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -176,7 +172,6 @@ def test_a_value_that_cannot_be_read_is_a_fault_like_others(
     assert f"DALMADA_{name}" in refusal()
 
 
-@pytest.mark.xfail(reason="taken as it is, and raised by logging when the process is under way")
 def test_a_log_level_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, LOG_LEVEL="LOUD")
     assert "DALMADA_LOG_LEVEL" in refusal()

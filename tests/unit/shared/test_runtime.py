@@ -160,7 +160,6 @@ class TestTheEnd:
         runtime.stop()
         assert len(recipe.built) == 1
 
-    @pytest.mark.xfail(reason="the error leaves before the loop is ended: its thread stays")
     def test_services_that_fail_to_close_leave_no_thread_behind(
         self, recipe: Recipe, runtime: Runtime[Services]
     ) -> None:
@@ -177,7 +176,6 @@ class TestTheEnd:
                 assert become(lambda: not threads())
                 loop.close()
 
-    @pytest.mark.xfail(reason="the loop ends under it, and its thread waits for ever")
     def test_whoever_is_under_way_hears_of_the_end(self, runtime: Runtime[Services]) -> None:
         begun = threading.Event()
         heard: list[BaseException | None] = []
@@ -286,7 +284,6 @@ class TestForks:
 
         assert in_a_child(work, PATIENCE_S)
 
-    @pytest.mark.xfail(reason="the child inherits a lock that nobody will ever open")
     def test_a_child_of_a_process_that_is_just_building_begins_anew(
         self, recipe: Recipe, runtime: Runtime[Services]
     ) -> None:

@@ -144,6 +144,9 @@ def upgrade() -> None:
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("dispatched_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("paid_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "collection_stopped", sa.Boolean(), server_default=sa.text("false"), nullable=False
+        ),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column(
             "created_at",
@@ -152,10 +155,11 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.CheckConstraint(
-            "(status = 'paid') = (paid_at IS NOT NULL)", name=op.f("invoices_paid_check")
+            "(status = 'open' AND NOT collection_stopped) OR next_attempt_at IS NULL",
+            name=op.f("invoices_next_attempt_check"),
         ),
         sa.CheckConstraint(
-            "status = 'open' OR next_attempt_at IS NULL", name=op.f("invoices_next_attempt_check")
+            "(status = 'paid') = (paid_at IS NOT NULL)", name=op.f("invoices_paid_check")
         ),
         sa.CheckConstraint(
             "status IN ('open', 'paid', 'uncollectible', 'void')",
