@@ -13,7 +13,7 @@ import pytest
 from aiohttp.connector import AddrInfoType
 
 from shared.billing.outcome import NotSent, Paid, Unknown
-from tests.integration.gateway.clients import charge, client_of, idle_connections, open_fence
+from tests.integration.gateway.clients import charge, client_of, idle_connections, open_fence, until
 from tests.integration.gateway.raw_server import (
     AGAIN,
     Received,
@@ -202,9 +202,11 @@ async def test_what_waits_in_our_buffers_when_a_call_is_given_up_never_arrives(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Sockets.open
+    connections: list[socket.socket] = []
 
     def open_narrow(sockets: Sockets, address: AddrInfoType) -> socket.socket:
         connection = opened(sockets, address)
+        connections.append(connection)
         if where == "own":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         return connection
@@ -220,6 +222,8 @@ async def test_what_waits_in_our_buffers_when_a_call_is_given_up_never_arrives(
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await client._channel.post(AGAIN, b"x" * 900_000, departure=departure)
+            # A loop closes a connection in its next round.
+            await until(lambda: all(connection.fileno() == -1 for connection in connections))
             read_on.set()
 
             # What the server's own buffer held already, and nothing that came later.
