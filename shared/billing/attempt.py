@@ -68,7 +68,7 @@ class Leases:
         total_timeout: The longest a request may take, connection included.
         lease: How long a claim holds; longer than both together.
         settle_delay: How long after the lease the gateway may still book (PortOne publishes no
-            bound; V1 reference 12 advises 2 minutes or more).
+            bound; minutes are an assumption on the safe side).
     """
 
     send_window: timedelta

@@ -27,7 +27,7 @@ class PaymentRecord:
     """A payment as the gateway holds it.
 
     ``amount`` and ``cancel_amount`` are won; ``cancelled`` is also the status after a partial
-    cancel, so what is left is ``amount - cancel_amount`` (V1 reference, ``PaymentAnnotation``).
+    cancel, so what is left is ``amount - cancel_amount`` (V1 spec, ``PaymentAnnotation``).
     """
 
     imp_uid: str
@@ -78,7 +78,7 @@ def judge(  # noqa: PLR0911 - a decision table, one row a return
     """Return what the gateway's records of one ``merchant_uid`` mean for the attempt.
 
     Several records may share a ``merchant_uid``: one failed try does not block the next where the
-    gateway refuses only paid ones (V1 reference 2.2).
+    gateway refuses only paid ones (V1 spec, ``findAll``).
     """
     if not records:
         return NoRecord()

@@ -76,7 +76,7 @@ class InquiryPolicy:
 class DeadMethodBrake:
     """When many billing keys at once are said to be dead, the fault is more likely ours.
 
-    A wrong API key or environment makes every key unknown (V1 reference 8, row 7).
+    A wrong API key or environment makes every key unknown to PortOne.
 
     Attributes:
         window: How far back endings are counted.

@@ -6,14 +6,14 @@ from zoneinfo import ZoneInfo
 
 from shared.billing.calendar import Period
 
-# Naver Pay's days are Korean days, whatever zone a subscription is counted in (V1 reference 9.23).
+# Naver Pay's days are Korean days, whatever zone a subscription is counted in.
 KST = ZoneInfo("Asia/Seoul")
 
 
 class UseConfirmation(enum.StrEnum):
     """What is sent as ``extra.naverUseCfm``.
 
-    Only merchants whose Naver Pay contract requires it may send it (V1 reference 5.3).
+    Only merchants whose Naver Pay contract requires it may send it (guide page).
     """
 
     NONE = "none"

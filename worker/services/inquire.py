@@ -26,7 +26,7 @@ class InquireAttempts:
 
     Attributes:
         silence_proves: Whether finding no record means that there is none. PortOne leaves open
-            whether look-ups by ``merchant_uid`` show payments of test channels (V1 reference 4.1),
+            whether look-ups by ``merchant_uid`` show payments of test channels,
             so in test mode it proves nothing.
     """
 
