@@ -184,7 +184,7 @@ class TestHardening:
 
     @pytest.mark.parametrize("name", ["scan", "charge"])
     def test_a_worker_may_end_its_requests_before_it_is_killed(self, name: str) -> None:
-        nothing = SecretStr("")
+        nothing = SecretStr("unused")
         settings = Settings(
             database_url=nothing,
             redis_url=nothing,

@@ -78,6 +78,7 @@ def _invoice_row(move: Move) -> dict[str, Cell]:
     return {
         "status": str(move.invoice_status),
         "next_attempt_at": _iso(move.next_attempt_at),
+        "collection_stopped": False,
         "paid_at": _iso(move.paid_at),
         "period_start_at": _iso(move.claim.period.start_at),
         "period_end_at": _iso(move.claim.period.end_at),
