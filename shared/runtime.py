@@ -6,6 +6,7 @@ all others. The loop and the services on it begin with the first task, in whiche
 """
 
 import asyncio
+import gc
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -69,6 +70,7 @@ class _Running(Generic[S]):
                 self._resources.enter_async_context(recipe()), self.loop
             )
             self.services = entered.result(_START_TIMEOUT_S)
+            _spare_the_collector()
         except BaseException:
             self._end_loop()
             raise
@@ -95,3 +97,14 @@ class _Running(Generic[S]):
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_START_TIMEOUT_S)
         self.loop.close()
+
+
+def _spare_the_collector() -> None:
+    """Take what lives as long as the process out of the garbage collector's rounds.
+
+    Modules and services are hundreds of thousands of objects; walking them again and again took a
+    fifth of what a charge costs.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

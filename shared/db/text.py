@@ -15,7 +15,18 @@ def storable(value: str) -> str:
 
 def to_json(value: object) -> str:
     """Return JSON that PostgreSQL takes as ``jsonb``."""
-    return json.dumps(_clean(value), ensure_ascii=False, separators=(",", ":"))
+    try:
+        plain = _dump(value)
+        plain.encode()
+    except (TypeError, UnicodeEncodeError):
+        # A mapping or sequence that json does not know, or a lone surrogate.
+        return _dump(_clean(value))
+    # Looking at every text costs more than writing it, and next to none needs it.
+    return _dump(_clean(value)) if "\\u0000" in plain else plain
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _clean(value: object) -> object:
