@@ -10,16 +10,14 @@ from pathlib import Path
 from deploy.launcher.binaries import ServerProgram, Source, copy_postgres
 from deploy.launcher.children import Child
 from deploy.launcher.directories import make_directory
-from deploy.launcher.errors import ChildDiedError, LauncherError
+from deploy.launcher.errors import LauncherError
 from deploy.launcher.identity import SAME_USER, Identity, can_run, candidates, give
-from deploy.launcher.ports import HOST, free_port
-from deploy.launcher.waiting import wait_until
+from deploy.launcher.ports import HOST
+from deploy.launcher.private import PrivateServer
 
 USER = "dalmada"
 DATABASE = "dalmada"
-_READY_TIMEOUT_S = 60.0
 _SET_UP_TIMEOUT_S = 60.0
-_PORT_TRIES = 5
 # From this version on the server brings its own UTF-8 locale and needs none of the system's.
 _BUILTIN_LOCALE_SINCE = 17
 _PID_FILE_PORT = 3
@@ -34,13 +32,11 @@ _THROW_AWAY_SETTINGS = {
 }
 
 
-class PostgresServer:
-    """One cluster with one database; it keeps its port over restarts.
+class PostgresServer(PrivateServer):
+    """One cluster with one database; its programs lie beside its data if they had to be copied."""
 
-    Attributes:
-        port: the port on 127.0.0.1, 0 before the first start.
-        directory: where data and, if they had to be copied, programs are.
-    """
+    name = "postgres"
+    ready_timeout_s = 60.0
 
     def __init__(
         self,
@@ -57,9 +53,7 @@ class PostgresServer:
         A cluster that is not `durable` skips fsync. Without a password every local user may
         connect, which only fits throw-away data. `settings` are postgresql.conf names.
         """
-        self.directory = directory
-        self.port = 0
-        self.child: Child | None = None
+        super().__init__(directory)
         self._program = program
         self._data = directory / "data"
         self._logs = logs
@@ -91,49 +85,13 @@ class PostgresServer:
         credentials = f"{USER}:{self._password}" if self._password else USER
         return f"postgresql://{credentials}@{HOST}:{self.port}/{database}"
 
-    def start(self) -> None:
-        """Start it, making the cluster first if there is none; returns once it accepts clients."""
-        if self.child is not None and self.child.is_alive:
-            return
+    def _prepare(self) -> None:
+        """Make the cluster if there is none."""
         if not (self._data / "PG_VERSION").exists():
             self._make_cluster()
         elif self.child is None:
             self._check_data_version()
             self._settle_identity(self._data)
-        tries = 1 if self.port else _PORT_TRIES
-        for left in reversed(range(tries)):
-            port = self.port or free_port()
-            child = self._server(port)
-            child.start()
-            self.child = child
-            try:
-                wait_until(
-                    lambda: self._accepts_clients(port),  # noqa: B023 - used in this round only
-                    "postgres accepts clients",
-                    timeout_s=_READY_TIMEOUT_S,
-                    check=child.require_alive,
-                )
-            except ChildDiedError as error:
-                if left and "Address already in use" in error.remedy:
-                    continue
-                raise
-            self.port = port
-            return
-
-    def stop(self) -> None:
-        """End it as an administrator would: clients are cut off, the data is left consistent."""
-        if self.child is not None:
-            self.child.stop()
-
-    def restart(self) -> None:
-        """Stop and start on the same port with the same data."""
-        self.stop()
-        self.start()
-
-    def kill(self) -> None:
-        """SIGKILL the server and all its processes, as a crash would; `start` then recovers."""
-        if self.child is not None:
-            self.child.kill()
 
     def _make_cluster(self) -> None:
         # Under another name until it is whole, so that an interrupted start is begun again.
@@ -200,7 +158,7 @@ class PostgresServer:
             orphan_signal=signal.SIGQUIT,
         )
 
-    def _accepts_clients(self, port: int) -> bool:
+    def _answers(self, port: int) -> bool:
         # The server's own word, for somebody else's server may answer on the port.
         try:
             lines = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()

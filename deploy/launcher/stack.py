@@ -150,8 +150,8 @@ def _start_sandbox(stack: Stack, undo: ExitStack) -> str:
 
 def _start_workers(stack: Stack, undo: ExitStack) -> str:
     count = charge_worker_count()
-    charge = [_charge_worker(stack, number) for number in range(1, count + 1)]
-    scan = _scan_worker(stack)
+    charge = [charge_worker(stack, number) for number in range(1, count + 1)]
+    scan = scan_worker(stack)
     beat = _beat(stack)
     # Ended in this order: nothing is watched, then nothing is asked for, then nothing is done.
     undo.callback(stop_together, charge)
@@ -193,12 +193,14 @@ def _worker(stack: Stack, name: str, app: str, queues: Sequence[str], threads: i
     )
 
 
-def _charge_worker(stack: Stack, number: int) -> Child:
+def charge_worker(stack: Stack, number: int) -> Child:
+    """A worker of the queues that speak to the gateway and to readers of events; not started."""
     queues = ("billing.charge", "billing.inquiry", "billing.event")
     return _worker(stack, f"charge{number}", "worker.app", queues, threads=16)
 
 
-def _scan_worker(stack: Stack) -> Child:
+def scan_worker(stack: Stack) -> Child:
+    """The worker of the scan queue; not started."""
     return _worker(stack, "scan", "scheduler.app", ("billing.scan",), threads=4)
 
 

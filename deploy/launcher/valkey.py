@@ -8,21 +8,17 @@ from pathlib import Path
 from deploy.launcher.binaries import ServerProgram
 from deploy.launcher.children import Child
 from deploy.launcher.directories import make_directory
-from deploy.launcher.errors import ChildDiedError
-from deploy.launcher.ports import HOST, free_port
-from deploy.launcher.waiting import wait_until
+from deploy.launcher.ports import HOST
+from deploy.launcher.private import PrivateServer
 
-_READY_TIMEOUT_S = 30.0
-_PORT_TRIES = 5
 _REPLY_TIMEOUT_S = 2.0
 
 
-class ValkeyServer:
-    """One server with one data directory; it keeps its port over restarts.
+class ValkeyServer(PrivateServer):
+    """One server with one data directory."""
 
-    Attributes:
-        port: the port on 127.0.0.1, 0 before the first start.
-    """
+    name = "valkey"
+    ready_timeout_s = 30.0
 
     def __init__(
         self,
@@ -39,9 +35,7 @@ class ValkeyServer:
         One that is not `durable` forgets everything when it ends. `settings` are names of its
         configuration file.
         """
-        self.directory = directory
-        self.port = 0
-        self.child: Child | None = None
+        super().__init__(directory)
         self._program = program
         self._logs = logs
         self._password = password
@@ -65,54 +59,21 @@ class ValkeyServer:
         """For a status line."""
         return f"valkey {self._program.label}, {HOST}:{self.port}"
 
-    def start(self) -> None:
-        """Start it; returns once it answers."""
-        if self.child is not None and self.child.is_alive:
-            return
-        tries = 1 if self.port else _PORT_TRIES
-        for left in reversed(range(tries)):
-            port = self.port or free_port()
-            child = Child(
-                "valkey",
-                [self._program.path, self._configuration(port)],
-                log=self._logs / "valkey.log",
-                env={"PATH": os.defpath, "LC_ALL": "C"},
-                cwd=self.directory,
-            )
-            child.start()
-            self.child = child
-            try:
-                wait_until(
-                    lambda: self._answers(port),  # noqa: B023 - used in this round only
-                    "valkey answers",
-                    timeout_s=_READY_TIMEOUT_S,
-                    check=child.require_alive,
-                )
-            except ChildDiedError as error:
-                if left and "in use" in error.remedy:
-                    continue
-                raise
-            self.port = port
-            return
+    def _prepare(self) -> None:
+        """Make its directory; it makes the rest itself."""
+        make_directory(self.directory)
 
-    def stop(self) -> None:
-        """End it politely."""
-        if self.child is not None:
-            self.child.stop()
-
-    def restart(self) -> None:
-        """Stop and start on the same port; without `durable` it comes back empty."""
-        self.stop()
-        self.start()
-
-    def kill(self) -> None:
-        """SIGKILL it, as a crash would."""
-        if self.child is not None:
-            self.child.kill()
+    def _server(self, port: int) -> Child:
+        return Child(
+            "valkey",
+            [self._program.path, self._configuration(port)],
+            log=self._logs / "valkey.log",
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            cwd=self.directory,
+        )
 
     def _configuration(self, port: int) -> Path:
         # In a file and not as arguments, which every user of the machine can read.
-        make_directory(self.directory)
         path = self.directory / "valkey.conf"
         path.touch(mode=0o600)
         settings = {**self._settings, "port": str(port), "dir": f'"{self.directory}"'}

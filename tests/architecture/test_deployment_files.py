@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from tornado.options import options
 
 from deploy.launcher.environment import Environment
-from deploy.launcher.stack import Stack, _charge_worker, _scan_worker
+from deploy.launcher.stack import Stack, charge_worker, scan_worker
 from deploy.launcher.terminal import Terminal
 from shared.config import Settings
 from shared.jobs import contracts
@@ -140,7 +140,7 @@ class TestCommands:
     def test_the_local_stack_works_the_same_queues(self, tmp_path: Path) -> None:
         terminal = Terminal()
         stack = Stack(Environment(CHECKOUT, terminal), terminal, CHECKOUT, tmp_path, tmp_path, {})
-        scan, charge = _scan_worker(stack), _charge_worker(stack, 1)
+        scan, charge = scan_worker(stack), charge_worker(stack, 1)
         assert queues_of(scan.argv) == queues_of(celery_commands["scan"])
         assert queues_of(charge.argv) == queues_of(celery_commands["charge"])
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from deploy.launcher import binaries, postgres, valkey
+from deploy.launcher import binaries, postgres, private, valkey
 from deploy.launcher.binaries import ServerProgram, Source, copy_postgres, find_postgres
 from deploy.launcher.directories import scratch_directory
 from deploy.launcher.errors import LauncherError
@@ -135,7 +135,7 @@ class TestPorts:
     ) -> None:
         with listening_socket() as stranger, scratch_directory() as scratch:
             ports = iter([stranger.getsockname()[1], free_port()])
-            monkeypatch.setattr(postgres, "free_port", lambda: next(ports))
+            monkeypatch.setattr(private, "free_port", lambda: next(ports))
             server = PostgresServer(find_postgres(CHECKOUT), scratch / "postgres", logs=tmp_path)
             try:
                 server.start()
@@ -149,7 +149,7 @@ class TestPorts:
     ) -> None:
         with listening_socket() as stranger:
             ports = iter([stranger.getsockname()[1], free_port()])
-            monkeypatch.setattr(valkey, "free_port", lambda: next(ports))
+            monkeypatch.setattr(private, "free_port", lambda: next(ports))
             program = binaries.find_valkey(CHECKOUT)
             server = valkey.ValkeyServer(program, tmp_path / "valkey", logs=tmp_path)
             try:
