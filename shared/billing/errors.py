@@ -5,7 +5,10 @@ BillingError
 ├── InvalidCycleError         an interval, anchor or time zone that cannot be counted
 ├── InvalidMerchantUidError   the parts do not fit PortOne's 40 characters
 ├── InvalidAgreementError     a subscription whose fields contradict each other
-└── InvalidPolicyError        a dunning or catch-up rule that cannot be followed
+├── InvalidWindowError        a payment window that PortOne or Naver Pay would refuse
+├── InvalidPolicyError        a dunning or catch-up rule that cannot be followed
+├── InvalidRefundError        more than is left, nothing at all, or no reason
+└── InvalidCancellationError  an end that contradicts itself
 """
 
 
@@ -29,5 +32,17 @@ class InvalidAgreementError(BillingError):
     """A subscription's fields contradict each other or the gateway's limits."""
 
 
+class InvalidWindowError(BillingError):
+    """A payment window would be opened with what PortOne or Naver Pay refuses."""
+
+
 class InvalidPolicyError(BillingError):
     """A dunning or catch-up policy cannot be followed as given."""
+
+
+class InvalidRefundError(BillingError):
+    """A refund exceeds what is left, is of nothing, or has no reason."""
+
+
+class InvalidCancellationError(BillingError):
+    """A cancellation's parts contradict each other."""

@@ -1,8 +1,13 @@
 """What happened, told in the past tense: the names and payloads of the outbox."""
 
 import enum
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 from uuid import UUID
+
+
+Json: TypeAlias = str | int | Mapping[str, "Json"] | Sequence["Json"] | None
 
 
 class EventName(enum.StrEnum):
@@ -15,21 +20,42 @@ class EventName(enum.StrEnum):
     PERIOD_SKIPPED = "period.skipped"
     PAYMENT_DECLINED = "payment.declined"
     PAYMENT_PARKED = "payment.parked"
+    PAYMENT_REFUND_REQUESTED = "payment.refund_requested"
+    PAYMENT_REFUNDED = "payment.refunded"
+    REFUND_REFUSED = "payment.refund_refused"
+    REFUND_PARKED = "payment.refund_parked"
+    PAYMENT_CANCELLED_ELSEWHERE = "payment.cancelled_elsewhere"
+    PAYMENT_UNRECOGNIZED = "payment.unrecognized"
+    PAYMENT_REQUESTED = "payment.requested"
+    PAYMENT_CONFIRMED = "payment.confirmed"
+    PAYMENT_EXPIRED = "payment.expired"
+    BILLING_KEY_REGISTRATION_REQUESTED = "billing_key.registration_requested"
+    BILLING_KEY_REGISTERED = "billing_key.registered"
+    BILLING_KEY_REGISTRATION_EXPIRED = "billing_key.registration_expired"
+    BILLING_KEY_CHANGE_REQUESTED = "billing_key.change_requested"
+    BILLING_KEY_CHANGED = "billing_key.changed"
+    BILLING_KEY_CHANGE_EXPIRED = "billing_key.change_expired"
+    CONFIRMATION_REJECTED = "confirmation.rejected"
     BILLING_KEY_DEAD = "billing_key.dead"
+    BILLING_KEY_DELETED = "billing_key.deleted"
     SUBSCRIPTION_CREATED = "subscription.created"
     SUBSCRIPTION_PAST_DUE = "subscription.past_due"
     SUBSCRIPTION_RECOVERED = "subscription.recovered"
+    SUBSCRIPTION_CANCELLATION_SCHEDULED = "subscription.cancellation_scheduled"
     SUBSCRIPTION_CANCELED = "subscription.canceled"
+    COMMAND_DONE = "command.done"
+    COMMAND_REFUSED = "command.refused"
+    MESSAGE_MALFORMED = "message.malformed"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of one subscription, written in the transaction of the change.
+    """One change, written in its transaction; of one subscription, or of none it belongs to.
 
     ``data`` holds JSON values only: ids, amounts in won, instants as ISO 8601 in UTC, and the
     gateway's texts byte for byte. Never a billing key, a name or a telephone number.
     """
 
     name: EventName
-    subscription_id: UUID
-    data: dict[str, str | int | None] = field(default_factory=dict)
+    subscription_id: UUID | None
+    data: dict[str, Json] = field(default_factory=dict)

@@ -22,12 +22,31 @@ class RecordStatus(enum.StrEnum):
     FAILED = "failed"
 
 
+# The usage of a billing key's registration: it looks like a paid payment and moved no money.
+REGISTRATION = "issue"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRecord:
+    """One cancellation, whole or partial, as the gateway holds it; ``amount`` is won."""
+
+    amount: int
+    reason: str | None = None
+    cancellation_id: str | None = None
+    cancelled_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class PaymentRecord:
     """A payment as the gateway holds it.
 
     ``amount`` and ``cancel_amount`` are won; ``cancelled`` is also the status after a partial
     cancel, so what is left is ``amount - cancel_amount`` (V1 spec, ``PaymentAnnotation``).
+
+    Attributes:
+        usage: What the billing key was used for (``customer_uid_usage``): ``issue`` for its
+            registration, None for a payment in a window.
+        cancels: What was cancelled, oldest first.
     """
 
     imp_uid: str
@@ -37,8 +56,16 @@ class PaymentRecord:
     cancel_amount: int
     customer_uid: str | None = field(repr=False)
     fail_reason: str | None = None
+    started_at: datetime | None = None
     paid_at: datetime | None = None
     receipt_url: str | None = None
+    usage: str | None = None
+    cancels: tuple[CancelRecord, ...] = ()
+
+    @property
+    def is_registration(self) -> bool:
+        """Whether this is the registration of a billing key, which moved no money."""
+        return self.usage == REGISTRATION
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,12 @@ def merchant_uid(subscription_id: UUID, period_index: int, attempt_number: int) 
     if type(attempt_number) is not int or not 1 <= attempt_number <= ATTEMPT_NUMBER_MAX:
         message = f"attempt number must be 1 to {ATTEMPT_NUMBER_MAX}, not {attempt_number}"
         raise InvalidMerchantUidError(message)
-    return f"{_base36(subscription_id.int)}p{period_index}n{attempt_number}"
+    return f"{base36(subscription_id)}p{period_index}n{attempt_number}"
 
 
-def _base36(value: int) -> str:
-    """Write a number in base 36, padded to the width of the largest UUID."""
+def base36(identity: UUID) -> str:
+    """Write a UUID in base 36, padded to the width of the largest one."""
+    value = identity.int
     digits = []
     for _ in range(_SUBSCRIPTION_WIDTH):
         value, digit = divmod(value, 36)

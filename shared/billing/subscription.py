@@ -32,10 +32,17 @@ BILLABLE = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
 
 
 class BillingKeyStatus(enum.StrEnum):
-    """Whether a stored payment method may be charged."""
+    """Whether a stored payment method may be charged; only an active one may.
 
+    ``pending``: the buyer was asked to register it and has not yet. ``dead``: the gateway says that
+    it is not registered any more. ``deleting``: it is being taken away; ``deleted``: it is gone.
+    """
+
+    PENDING = "pending"
     ACTIVE = "active"
     DEAD = "dead"
+    DELETING = "deleting"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True)

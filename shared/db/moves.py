@@ -36,7 +36,7 @@ async def apply_moves(connection: AsyncConnection, moves: Sequence[Move]) -> App
     told = [
         {
             "attempt_id": move.claim.attempt_id,
-            "subscription_id": str(event.subscription_id),
+            "subscription_id": event.subscription_id and str(event.subscription_id),
             "name": event.name,
             "data": event.data,
         }

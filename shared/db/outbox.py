@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.billing.events import Event
+from shared.billing.events import Event, Json
 from shared.db.text import to_json
 
 # Any number that no other advisory lock of ours uses: one relay at a time keeps events in order.
@@ -20,9 +20,9 @@ class StoredEvent:
     """An event with the id by which a reader knows it again."""
 
     id: int
-    subscription_id: UUID
+    subscription_id: UUID | None
     name: str
-    data: dict[str, str | int | None]
+    data: dict[str, Json]
     created_at: datetime
 
 
@@ -31,7 +31,11 @@ async def write(connection: AsyncConnection, events: Sequence[Event]) -> None:
     if not events:
         return
     rows = [
-        {"subscription_id": str(event.subscription_id), "name": event.name, "data": event.data}
+        {
+            "subscription_id": event.subscription_id and str(event.subscription_id),
+            "name": event.name,
+            "data": event.data,
+        }
         for event in events
     ]
     await connection.execute(_WRITE, {"rows": to_json(rows)})

@@ -1,36 +1,40 @@
 """Every table, as SQLAlchemy Core sees it; the constraints that carry the promises stand here.
 
 Instants are UTC (``timestamptz``), money is whole won (``bigint``), statuses are text with a check
-made from the domain's enums, so that a status the domain does not know cannot be stored.
+made from the domain's enums, so that a status the domain does not know cannot be stored. What is
+said and kept beside the billing itself stands in ``message_tables``.
 """
-
-import enum
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
     Integer,
-    MetaData,
-    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
     Uuid,
     false,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptStatus
 from shared.billing.calendar import IntervalUnit
+from shared.billing.cancellation import RefundChoice
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.refund import (
+    REASON_LENGTH_MAX,
+    REFUND_INQUIRABLE,
+    REFUND_UNSETTLED,
+    RefundCause,
+    RefundStatus,
+    Requester,
+)
 from shared.billing.subscription import (
     BILLABLE,
     BUYER_EMAIL_LENGTH_MAX,
@@ -41,43 +45,34 @@ from shared.billing.subscription import (
     BillingKeyStatus,
     SubscriptionStatus,
 )
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-    }
+from shared.billing.window import WINDOW_OPEN, WindowKind, WindowStatus
+from shared.db.columns import count, created, instant, metadata, money, one_of
+from shared.db.message_tables import (
+    audit_log,
+    commands,
+    dead_letters,
+    events,
+    gateway_holds,
+    hints,
 )
 
-
-def one_of(column: str, members: frozenset[enum.StrEnum] | type[enum.StrEnum]) -> str:
-    """Return SQL that holds when ``column`` is one of ``members``, in a stable order."""
-    values = ", ".join(f"'{value}'" for value in sorted(str(member) for member in members))
-    return f"{column} IN ({values})"
-
-
-def _instant(name: str, *, nullable: bool = True) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=nullable)
-
-
-def _created() -> Column[object]:
-    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
-
-
-def _count(name: str) -> Column[object]:
-    return Column(name, Integer, nullable=False, server_default=text("0"))
-
-
-def _money() -> tuple[Column[object], Column[object], CheckConstraint]:
-    return (
-        Column("amount", BigInteger, nullable=False),
-        Column("tax_free", BigInteger, nullable=False),
-        CheckConstraint("amount >= 0 AND tax_free BETWEEN 0 AND amount", name="money"),
-    )
-
+__all__ = [
+    "audit_log",
+    "billing_keys",
+    "commands",
+    "dead_letters",
+    "events",
+    "gateway_holds",
+    "hints",
+    "invoices",
+    "metadata",
+    "one_of",
+    "payment_attempts",
+    "payments",
+    "refunds",
+    "subscriptions",
+    "windows",
+]
 
 billing_keys = Table(
     "billing_keys",
@@ -85,11 +80,23 @@ billing_keys = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("customer_uid", Text, nullable=False),
     Column("status", Text, nullable=False, server_default=BillingKeyStatus.ACTIVE),
+    # Raised when the means behind the key changes: what was tried before says nothing of it.
+    Column("generation", Integer, nullable=False, server_default=text("1")),
     Column("buyer_name", Text),
     Column("buyer_email", Text),
     Column("buyer_tel", Text),
-    _created(),
+    Column("delete_reason", Text),
+    Column("delete_requester", Text),
+    instant("dispatched_at"),
+    created(),
     UniqueConstraint("customer_uid"),
+    CheckConstraint("generation >= 1", name="generation"),
+    CheckConstraint(
+        "status NOT IN ('deleting', 'deleted')"
+        f" OR (delete_reason IS NOT NULL AND {one_of('delete_requester', Requester)})",
+        name="delete",
+    ),
+    Index("billing_keys_deleting_idx", "id", postgresql_where=text("status = 'deleting'")),
     CheckConstraint(one_of("status", BillingKeyStatus), name="status"),
     CheckConstraint(
         f"char_length(customer_uid) BETWEEN 1 AND {CUSTOMER_UID_LENGTH_MAX}", name="customer_uid"
@@ -107,17 +114,32 @@ subscriptions = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("billing_key_id", ForeignKey("billing_keys.id"), nullable=False),
-    *_money(),
+    *money(),
     Column("order_name", Text, nullable=False),
     Column("interval_unit", Text, nullable=False),
     Column("interval_count", Integer, nullable=False),
-    _instant("anchor_at", nullable=False),
+    instant("anchor_at", nullable=False),
     Column("time_zone", Text, nullable=False),
     Column("status", Text, nullable=False, server_default=SubscriptionStatus.ACTIVE),
     Column("next_period_index", Integer, nullable=False),
-    _instant("next_renewal_at"),
-    _created(),
+    instant("next_renewal_at"),
+    # The end that was asked for: nothing is billed or collected from ``cancel_at`` on.
+    instant("cancel_at"),
+    instant("canceled_at"),
+    Column("cancel_reason", Text),
+    Column("cancel_requester", Text),
+    Column("cancel_refund", Text),
+    Column("cancel_late_payment", Text),
+    instant("dispatched_at"),
+    created(),
     CheckConstraint(one_of("status", SubscriptionStatus), name="status"),
+    CheckConstraint(
+        "cancel_at IS NULL OR (cancel_reason IS NOT NULL"
+        f" AND {one_of('cancel_requester', Requester)} AND {one_of('cancel_refund', RefundChoice)}"
+        f" AND {one_of('cancel_late_payment', RefundChoice)})",
+        name="cancel",
+    ),
+    CheckConstraint("canceled_at IS NULL OR status = 'canceled'", name="canceled"),
     CheckConstraint(one_of("interval_unit", IntervalUnit), name="interval_unit"),
     CheckConstraint("interval_count >= 1", name="interval_count"),
     CheckConstraint("next_period_index >= 0", name="next_period_index"),
@@ -134,6 +156,11 @@ subscriptions = Table(
         postgresql_where=text(one_of("status", BILLABLE)),
     ),
     Index("subscriptions_billing_key_id_idx", "billing_key_id"),
+    Index(
+        "subscriptions_ending_idx",
+        "cancel_at",
+        postgresql_where=text(f"{one_of('status', BILLABLE)} AND cancel_at IS NOT NULL"),
+    ),
 )
 
 invoices = Table(
@@ -142,20 +169,20 @@ invoices = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("subscription_id", ForeignKey("subscriptions.id"), nullable=False),
     Column("period_index", Integer, nullable=False),
-    _instant("period_start_at", nullable=False),
-    _instant("period_end_at", nullable=False),
-    *_money(),
+    instant("period_start_at", nullable=False),
+    instant("period_end_at", nullable=False),
+    *money(),
     Column("order_name", Text, nullable=False),
     Column("status", Text, nullable=False, server_default=InvoiceStatus.OPEN),
-    _count("attempts"),
-    _count("declines"),
-    _instant("next_attempt_at"),
-    _instant("dispatched_at"),
-    _instant("paid_at"),
+    count("attempts"),
+    count("declines"),
+    instant("next_attempt_at"),
+    instant("dispatched_at"),
+    instant("paid_at"),
     # Set when the buyer's money is known to be with us although the rows end otherwise.
     Column("collection_stopped", Boolean, nullable=False, server_default=false()),
     Column("message", Text),
-    _created(),
+    created(),
     # A period of a subscription is billed once, whoever opens it and however often.
     UniqueConstraint("subscription_id", "period_index"),
     CheckConstraint(one_of("status", InvoiceStatus), name="status"),
@@ -181,21 +208,22 @@ payment_attempts = Table(
     Column("send_number", Integer, nullable=False),
     Column("merchant_uid", Text, nullable=False),
     Column("billing_key_id", ForeignKey("billing_keys.id"), nullable=False),
-    *_money(),
+    Column("key_generation", Integer, nullable=False, server_default=text("1")),
+    *money(),
     Column("status", Text, nullable=False),
-    _instant("claimed_at", nullable=False),
-    _instant("lease_until", nullable=False),
-    _instant("unknown_since"),
-    _instant("inquire_at"),
-    _instant("dispatched_at"),
-    _count("inquiries"),
-    _count("no_records"),
+    instant("claimed_at", nullable=False),
+    instant("lease_until", nullable=False),
+    instant("unknown_since"),
+    instant("inquire_at"),
+    instant("dispatched_at"),
+    count("inquiries"),
+    count("no_records"),
     Column("held_by_gateway", Boolean, nullable=False, server_default=false()),
     Column("imp_uid", Text),
     Column("receipt_url", Text),
     Column("message", Text),
-    _instant("settled_at"),
-    _created(),
+    instant("settled_at"),
+    created(),
     UniqueConstraint("merchant_uid"),
     UniqueConstraint("invoice_id", "number"),
     CheckConstraint(one_of("status", AttemptStatus), name="status"),
@@ -215,13 +243,6 @@ payment_attempts = Table(
         unique=True,
         postgresql_where=text("status = 'paid'"),
     ),
-    # One payment of the gateway can settle one attempt only.
-    Index(
-        "payment_attempts_paid_imp_uid_idx",
-        "imp_uid",
-        unique=True,
-        postgresql_where=text("status = 'paid'"),
-    ),
     Index(
         "payment_attempts_inquire_idx",
         "inquire_at",
@@ -234,39 +255,135 @@ payment_attempts = Table(
     ),
 )
 
-events = Table(
-    "events",
+windows = Table(
+    "windows",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("subscription_id", ForeignKey("subscriptions.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("data", JSONB, nullable=False),
-    _created(),
-    _instant("relayed_at"),
-    Index("events_unrelayed_idx", "id", postgresql_where=text("relayed_at IS NULL")),
-)
-
-dead_letters = Table(
-    "dead_letters",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", Uuid, primary_key=True),
     Column("kind", Text, nullable=False),
-    Column("attempt_id", ForeignKey("payment_attempts.id")),
-    Column("cause", Text, nullable=False),
-    Column("payload", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    _created(),
-    CheckConstraint("kind IN ('attempt', 'message')", name="kind"),
-    CheckConstraint("(kind = 'attempt') = (attempt_id IS NOT NULL)", name="attempt"),
-    Index("dead_letters_attempt_id_idx", "attempt_id"),
+    Column("status", Text, nullable=False),
+    Column("merchant_uid", Text, nullable=False),
+    Column("billing_key_id", ForeignKey("billing_keys.id")),
+    *money(),
+    Column("order_name", Text, nullable=False),
+    # What the buyer's browser is handed, without the buyer: they are the merchant's to add.
+    Column("parameters", JSONB, nullable=False),
+    instant("expires_at", nullable=False),
+    instant("next_step_at"),
+    instant("dispatched_at"),
+    Column("imp_uid", Text),
+    Column("message", Text),
+    Column("command_id", Text, nullable=False),
+    instant("settled_at"),
+    created(),
+    UniqueConstraint("merchant_uid"),
+    CheckConstraint(one_of("kind", WindowKind), name="kind"),
+    CheckConstraint(one_of("status", WindowStatus), name="status"),
+    CheckConstraint("(kind = 'payment') = (billing_key_id IS NULL)", name="billing_key"),
+    CheckConstraint("status <> 'confirmed' OR imp_uid IS NOT NULL", name="confirmed"),
+    # An open window has a next step: to be prepared, or to expire.
+    CheckConstraint(
+        f"({one_of('status', WINDOW_OPEN)}) = (next_step_at IS NOT NULL)", name="next_step"
+    ),
+    Index(
+        "windows_one_open_idx",
+        "billing_key_id",
+        unique=True,
+        postgresql_where=text(one_of("status", WINDOW_OPEN)),
+    ),
+    Index(
+        "windows_next_step_idx",
+        "next_step_at",
+        postgresql_where=text(one_of("status", WINDOW_OPEN)),
+    ),
 )
 
-gateway_holds = Table(
-    "gateway_holds",
+payments = Table(
+    "payments",
     metadata,
-    # One row at most: the newest reason why nothing is sent.
-    Column("id", SmallInteger, primary_key=True, server_default=text("1")),
+    # Money that the gateway holds, one row a record of its book, and what of it went back.
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("imp_uid", Text, nullable=False),
+    Column("merchant_uid", Text, nullable=False),
+    Column("attempt_id", ForeignKey("payment_attempts.id")),
+    Column("window_id", ForeignKey("windows.id")),
+    *money(),
+    Column("cancelled_amount", BigInteger, nullable=False, server_default=text("0")),
+    Column("cancelled_tax_free", BigInteger, nullable=False, server_default=text("0")),
+    instant("paid_at", nullable=False),
+    created(),
+    # One payment of the gateway can settle one attempt or window only.
+    UniqueConstraint("imp_uid"),
+    CheckConstraint("num_nonnulls(attempt_id, window_id) = 1", name="origin"),
+    CheckConstraint(
+        "cancelled_amount BETWEEN 0 AND amount"
+        " AND cancelled_tax_free BETWEEN 0 AND least(cancelled_amount, tax_free)"
+        " AND tax_free - cancelled_tax_free <= amount - cancelled_amount",
+        name="cancelled",
+    ),
+    Index("payments_attempt_id_idx", "attempt_id"),
+)
+
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("payment_id", ForeignKey("payments.id"), nullable=False),
+    *money(),
+    Column("reason", Text, nullable=False),
+    Column("requester", Text, nullable=False),
     Column("cause", Text, nullable=False),
-    _instant("held_until", nullable=False),
-    _instant("raised_at", nullable=False),
-    CheckConstraint("id = 1", name="one_row"),
+    Column("command_id", Text),
+    Column("status", Text, nullable=False, server_default=RefundStatus.WAITING),
+    # What could still be cancelled before this refund; kept until its fate is certain.
+    Column("checksum", BigInteger),
+    count("send_number"),
+    instant("next_send_at"),
+    instant("claimed_at"),
+    instant("lease_until"),
+    instant("unknown_since"),
+    instant("inquire_at"),
+    instant("dispatched_at"),
+    count("inquiries"),
+    count("not_done"),
+    Column("refusal", Text),
+    Column("message", Text),
+    Column("cancellation_id", Text),
+    instant("settled_at"),
+    created(),
+    UniqueConstraint("command_id"),
+    CheckConstraint("amount >= 1", name="amount"),
+    CheckConstraint(f"char_length(reason) BETWEEN 1 AND {REASON_LENGTH_MAX}", name="reason"),
+    CheckConstraint(one_of("requester", Requester), name="requester"),
+    CheckConstraint(one_of("cause", RefundCause), name="cause"),
+    CheckConstraint(one_of("status", RefundStatus), name="status"),
+    CheckConstraint("checksum IS NULL OR checksum >= amount", name="checksum"),
+    # Whatever may have been sent has the checksum under which it may be repeated.
+    CheckConstraint(
+        f"NOT ({one_of('status', REFUND_INQUIRABLE)}) OR checksum IS NOT NULL", name="in_flight"
+    ),
+    CheckConstraint("(status = 'waiting') = (next_send_at IS NOT NULL)", name="next_send"),
+    CheckConstraint(
+        f"({one_of('status', REFUND_INQUIRABLE)}) = (inquire_at IS NOT NULL)", name="inquire"
+    ),
+    # Two refunds under way at once could not be told apart in the gateway's sums.
+    Index(
+        "refunds_one_under_way_idx",
+        "payment_id",
+        unique=True,
+        postgresql_where=text(f"{one_of('status', REFUND_UNSETTLED)} AND checksum IS NOT NULL"),
+    ),
+    # What an end or a late payment gives back is given back once.
+    Index(
+        "refunds_one_by_itself_idx",
+        "payment_id",
+        unique=True,
+        postgresql_where=text("cause <> 'command'"),
+    ),
+    Index("refunds_payment_id_idx", "payment_id"),
+    Index("refunds_send_idx", "next_send_at", postgresql_where=text("status = 'waiting'")),
+    Index(
+        "refunds_inquire_idx",
+        "inquire_at",
+        postgresql_where=text(one_of("status", REFUND_INQUIRABLE)),
+    ),
 )

@@ -5,17 +5,22 @@ message says is checked again against the rows; it may come twice, late or never
 """
 
 from typing import Annotated, ClassVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 CHARGE_QUEUE = "billing.charge"
 INQUIRY_QUEUE = "billing.inquiry"
+REFUND_QUEUE = "billing.refund"
+COMMAND_QUEUE = "billing.command"
+WEBHOOK_QUEUE = "billing.webhook"
 EVENT_QUEUE = "billing.event"
 SCAN_QUEUE = "billing.scan"
 
 BATCH_SIZE_MAX = 500
 Id = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
 Ids = Annotated[tuple[Id, ...], Field(min_length=1, max_length=BATCH_SIZE_MAX)]
+Uuids = Annotated[tuple[UUID, ...], Field(min_length=1, max_length=BATCH_SIZE_MAX)]
 
 
 class Job(BaseModel):
@@ -43,6 +48,60 @@ class InquireAttempts(Job):
     queue = INQUIRY_QUEUE
 
     attempt_ids: Ids
+
+
+class SendRefunds(Job):
+    """Send those of the refunds that are due."""
+
+    task = "refund.send"
+    queue = REFUND_QUEUE
+
+    refund_ids: Ids
+
+
+class InquireRefunds(Job):
+    """Read the payments of those of the refunds whose outcome is unknown."""
+
+    task = "refund.inquire"
+    queue = INQUIRY_QUEUE
+
+    refund_ids: Ids
+
+
+class ReadHints(Job):
+    """Look at what somebody says the gateway holds."""
+
+    task = "hint.read"
+    queue = WEBHOOK_QUEUE
+
+    hint_ids: Ids
+
+
+class PrepareWindows(Job):
+    """Register the amounts of payment windows at the gateway before they are opened."""
+
+    task = "window.prepare"
+    queue = COMMAND_QUEUE
+
+    window_ids: Uuids
+
+
+class RemoveBillingKeys(Job):
+    """Take billing keys away at the gateway, their reservations first."""
+
+    task = "billing_key.remove"
+    queue = COMMAND_QUEUE
+
+    billing_key_ids: Ids
+
+
+class EndSubscriptions(Job):
+    """End those of the subscriptions whose time has come, their reservations first."""
+
+    task = "subscription.end"
+    queue = COMMAND_QUEUE
+
+    subscription_ids: Uuids
 
 
 class RelayEvents(Job):
@@ -77,4 +136,39 @@ class DispatchRelay(Job):
     """Send a relay message while events wait."""
 
     task = "scan.relay"
+    queue = SCAN_QUEUE
+
+
+class DispatchRefunds(Job):
+    """Send messages for refunds that are due, and for those that are unknown."""
+
+    task = "scan.refund"
+    queue = SCAN_QUEUE
+
+
+class DispatchHints(Job):
+    """Send messages for hints that nobody has looked at."""
+
+    task = "scan.hint"
+    queue = SCAN_QUEUE
+
+
+class AdvanceWindows(Job):
+    """Have windows prepared, and end those that buyers have left."""
+
+    task = "scan.window"
+    queue = SCAN_QUEUE
+
+
+class DispatchRemovals(Job):
+    """Send messages for billing keys that are to be taken away."""
+
+    task = "scan.remove"
+    queue = SCAN_QUEUE
+
+
+class DispatchEndings(Job):
+    """Send messages for subscriptions whose end has come, and follow up what they leave open."""
+
+    task = "scan.end"
     queue = SCAN_QUEUE

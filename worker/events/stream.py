@@ -26,7 +26,7 @@ class StreamPublisher:
                 {
                     "id": str(event.id),
                     "name": event.name,
-                    "subscription_id": str(event.subscription_id),
+                    "subscription_id": str(event.subscription_id or ""),
                     "created_at": event.created_at.isoformat(),
                     "data": json.dumps(event.data, ensure_ascii=False, separators=(",", ":")),
                 },

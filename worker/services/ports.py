@@ -8,6 +8,8 @@ from shared.billing.attempt import Claim
 from shared.billing.collection import Move
 from shared.billing.inquiry import PaymentRecord, StillUnresolved
 from shared.billing.outcome import Outcome
+from shared.billing.refund import RefundClaim, RefundOutcome, Requester
+from shared.billing.window import KeyHeld, Prepared
 from shared.db.outbox import StoredEvent
 
 
@@ -43,3 +45,34 @@ class Publish(Protocol):
 
     async def __call__(self, events: Sequence[StoredEvent]) -> None:
         """Publish events in order, at least once."""
+
+
+class RefundGateway(Protocol):
+    """Whoever can give money back, and show what became of it."""
+
+    async def refund(self, claim: RefundClaim, *, claimed_at_s: float) -> RefundOutcome:
+        """Send one refund and return how it ended; never sends a second one by itself."""
+
+    async def payment(self, imp_uid: str) -> PaymentRecord | StillUnresolved | None:
+        """Return a payment, None if the gateway says there is none, or why nobody could say."""
+
+
+class KeyGateway(Protocol):
+    """Whoever keeps billing keys and what is planned with them."""
+
+    async def payment(self, imp_uid: str) -> PaymentRecord | StillUnresolved | None:
+        """Return a payment, None if the gateway says there is none, or why nobody could say."""
+
+    async def key(self, customer_uid: str) -> KeyHeld | StillUnresolved | None:
+        """Return a billing key, None if the gateway holds none, or why nobody could say."""
+
+    async def delete_key(
+        self, customer_uid: str, *, reason: str, requester: Requester
+    ) -> StillUnresolved | None:
+        """Delete a billing key; None once the gateway holds it no more."""
+
+    async def revoke_schedules(self, customer_uid: str) -> StillUnresolved | None:
+        """Revoke every reservation of a billing key; None once there is none."""
+
+    async def prepare(self, merchant_uid: str, amount: int) -> Prepared | StillUnresolved:
+        """Register the amount of a window beforehand; harmless to repeat."""

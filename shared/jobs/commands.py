@@ -1,0 +1,200 @@
+"""What merchants may tell us: one frozen model each, published by any program that speaks Celery.
+
+A command carries what the merchant says, people and billing keys among it, so it is kept out of
+logs and Flower. Its ``command_id`` is the merchant's own: a command that comes again is answered
+with its first result. ``docs/messages.md`` shows each with an example.
+"""
+
+from typing import Annotated, ClassVar, Literal, Self
+from uuid import UUID
+
+from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
+
+from shared.billing.cancellation import CancelWhen, RefundChoice
+from shared.billing.refund import REASON_LENGTH_MAX, Requester
+from shared.billing.subscription import (
+    BUYER_EMAIL_LENGTH_MAX,
+    BUYER_NAME_LENGTH_MAX,
+    BUYER_TEL_LENGTH_MAX,
+    CUSTOMER_UID_LENGTH_MAX,
+    ORDER_NAME_LENGTH_MAX,
+)
+from shared.jobs.contracts import COMMAND_QUEUE, WEBHOOK_QUEUE, Id, Job
+
+COMMAND_ID_LENGTH_MAX = 128
+_WON_MAX = 2**53 - 1
+
+CommandId = Annotated[
+    StrictStr, Field(pattern=r"^[!-~]+$", min_length=1, max_length=COMMAND_ID_LENGTH_MAX)
+]
+ImpUid = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]+$", min_length=1, max_length=32)]
+MerchantUid = Annotated[StrictStr, Field(pattern=r"^[!-~]+$", min_length=1, max_length=40)]
+CustomerUid = Annotated[
+    StrictStr, Field(min_length=1, max_length=CUSTOMER_UID_LENGTH_MAX, repr=False)
+]
+OrderName = Annotated[StrictStr, Field(min_length=1, max_length=ORDER_NAME_LENGTH_MAX)]
+Reason = Annotated[StrictStr, Field(min_length=1, max_length=REASON_LENGTH_MAX)]
+Won = Annotated[StrictInt, Field(ge=0, le=_WON_MAX)]
+
+
+class Command(Job):
+    """A message from a merchant; ``command_id`` makes it harmless to send twice."""
+
+    queue = COMMAND_QUEUE
+
+    command_id: CommandId
+
+
+class _Window(Command):
+    """What every payment window needs; what is left out is not handed to the browser."""
+
+    order_name: OrderName
+    buyer_name: Annotated[StrictStr | None, Field(max_length=BUYER_NAME_LENGTH_MAX, repr=False)] = (
+        None
+    )
+    buyer_email: Annotated[
+        StrictStr | None, Field(max_length=BUYER_EMAIL_LENGTH_MAX, repr=False)
+    ] = None
+    buyer_tel: Annotated[StrictStr | None, Field(max_length=BUYER_TEL_LENGTH_MAX, repr=False)] = (
+        None
+    )
+    popup: StrictBool = True
+    redirect_url: StrictStr | None = None
+
+
+class _KeyWindow(_Window):
+    """A window that registers a billing key, or the means behind it."""
+
+    customer_uid: CustomerUid
+    amount: Won
+    product_code: StrictStr | None = None
+    product_count: Annotated[StrictInt | None, Field(ge=1)] = None
+
+
+class RegisterBillingKey(_KeyWindow):
+    """Ask a buyer to register a payment method."""
+
+    task: ClassVar[str] = "billing_key.register"
+
+
+class ChangeBillingKey(_KeyWindow):
+    """Ask a buyer to put another means behind the same billing key."""
+
+    task: ClassVar[str] = "billing_key.change"
+
+
+class Product(Job):
+    """One entry of ``naverProducts``."""
+
+    task: ClassVar[str] = ""
+    queue: ClassVar[str] = ""
+
+    category_type: StrictStr
+    category_id: StrictStr
+    uid: StrictStr
+    name: StrictStr
+    count: Annotated[StrictInt, Field(ge=1)]
+    pay_referrer: StrictStr | None = None
+    seller_id: StrictStr | None = None
+
+
+class RequestPayment(_Window):
+    """Ask a buyer to pay once, in a window."""
+
+    task: ClassVar[str] = "payment.request"
+
+    amount: Won
+    tax_free: Won = 0
+    products: Annotated[tuple[Product, ...], Field(min_length=1, max_length=100)]
+
+
+class _Confirm(Command):
+    """The buyer's browser came back; what it says is looked up before anything changes."""
+
+    imp_uid: ImpUid
+    merchant_uid: MerchantUid
+
+
+class ConfirmBillingKey(_Confirm):
+    """Look whether a registration or a change has been done."""
+
+    task: ClassVar[str] = "billing_key.confirm"
+
+
+class ConfirmPayment(_Confirm):
+    """Look whether a payment in a window has been made."""
+
+    task: ClassVar[str] = "payment.confirm"
+
+
+class DeleteBillingKey(Command):
+    """Take a payment method away, at PortOne and at Naver."""
+
+    task: ClassVar[str] = "billing_key.delete"
+
+    customer_uid: CustomerUid
+    reason: Reason
+    requester: Requester
+
+
+class CancelSubscription(Command):
+    """End a subscription."""
+
+    task: ClassVar[str] = "subscription.cancel"
+
+    subscription_id: UUID
+    when: CancelWhen
+    reason: Reason
+    requester: Requester
+    refund: RefundChoice = RefundChoice.NONE
+    late_payment: RefundChoice = RefundChoice.FULL
+
+
+class RefundPayment(Command):
+    """Give money back: a part, or all that is left if that is said in so many words.
+
+    The payment is named by exactly one of ``imp_uid`` and ``invoice_id``.
+    """
+
+    task: ClassVar[str] = "payment.refund"
+
+    imp_uid: ImpUid | None = None
+    invoice_id: Id | None = None
+    amount: Annotated[StrictInt, Field(ge=1, le=_WON_MAX)] | Literal["all"]
+    tax_free: Won | None = None
+    reason: Reason
+    requester: Requester
+
+    @model_validator(mode="after")
+    def _names_one_payment(self) -> Self:
+        if (self.imp_uid is None) == (self.invoice_id is None):
+            message = "name the payment by imp_uid or by invoice_id, and by one of them only"
+            raise ValueError(message)
+        if self.amount == "all" and self.tax_free is not None:
+            message = "whoever refunds all refunds all that is tax-free: leave tax_free out"
+            raise ValueError(message)
+        return self
+
+
+class ReceiveWebhook(Job):
+    """PortOne says that a payment changed; it is unsigned, so it only makes us look."""
+
+    task: ClassVar[str] = "webhook.receive"
+    queue: ClassVar[str] = WEBHOOK_QUEUE
+
+    imp_uid: ImpUid
+    merchant_uid: MerchantUid | None = None
+    status: Annotated[StrictStr, Field(max_length=32)] = ""
+    cancellation_id: Annotated[StrictStr, Field(max_length=64)] = ""
+
+
+COMMANDS: tuple[type[Command], ...] = (
+    RegisterBillingKey,
+    ChangeBillingKey,
+    ConfirmBillingKey,
+    DeleteBillingKey,
+    RequestPayment,
+    ConfirmPayment,
+    CancelSubscription,
+    RefundPayment,
+)
