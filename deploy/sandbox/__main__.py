@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the first line on stdout is the address."""
     options = _parser().parse_args(arguments)
     tokens = TokenDesk(options.imp_key, options.imp_secret)
-    settings = Settings(test_channel=options.test_channel)
+    settings = Settings(test_channel=options.test_channel, webhook_url=options.webhook_url)
     # A book of many payments is not garbage: without this, every full collection walks all of it.
     gc.set_threshold(50_000, 50, 1_000)
     return run(_serve(tokens, settings, options.host, options.port))
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8787, help="0 takes a free one")
     parser.add_argument("--imp-key", required=True, help="the merchant's REST API key")
     parser.add_argument("--imp-secret", required=True, help="the merchant's REST API secret")
+    parser.add_argument("--webhook-url", help="where webhooks go; an address of this machine")
     channel = parser.add_mutually_exclusive_group()
     channel.add_argument(
         "--test-channel",

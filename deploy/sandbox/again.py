@@ -5,30 +5,23 @@ changed and the reply made). Only waiting in between needs a running loop, so a 
 call the two halves and move its own clock.
 """
 
-import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from deploy.sandbox import texts
 from deploy.sandbox.annotations import payment_json
 from deploy.sandbox.bodies import BadBodyError, read_parameters
-from deploy.sandbox.book import APPROVED, Book, Order, Payment, Refusal, Status, Verdict
+from deploy.sandbox.book import Book, Refusal
 from deploy.sandbox.calls import Call
 from deploy.sandbox.census import Result, SeenCharge
-from deploy.sandbox.endings import DELAYED, NO_DRAW, PAID, Draw, Ending, Step, draw, pick
-from deploy.sandbox.orders import BadParametersError, read_order
-from deploy.sandbox.replies import (
-    HANGING,
-    LOST,
-    RESET,
-    Reply,
-    Wire,
-    bad_gateway,
-    failed,
-    garbled,
-    processed,
-    refused,
-)
+from deploy.sandbox.endings import NO_DRAW, PAID, Ending, Step, draw
+from deploy.sandbox.fates import Fate, choose, see_through, settle
+from deploy.sandbox.faults import carried, left_waiting, unreached
+from deploy.sandbox.orders import read_order
+from deploy.sandbox.parameters import BadParametersError
+from deploy.sandbox.records import APPROVED, Order, Payment, Status, Verdict
+from deploy.sandbox.replies import Reply, failed, processed, refused
 from deploy.sandbox.state import Sandbox
 
 NAME: Final = "again"
@@ -53,15 +46,6 @@ _BOOKED_AS: Final[dict[Ending, Verdict]] = {
     Ending.KEY_ENDED: APPROVED,
 }
 
-_UNBOOKED: Final[dict[Ending, Reply]] = {
-    Ending.LOST_REQUEST: LOST,
-    Ending.RESET: RESET,
-    Ending.HANG: HANGING,
-    Ending.ERROR_500: failed(500, texts.INTERNAL_ERROR),
-    Ending.BAD_GATEWAY: bad_gateway(),
-    Ending.UNAUTHORIZED: failed(401, texts.UNAUTHORIZED),
-}
-
 _RESULTS: Final = {
     Status.PAID: Result.BOOKED_PAID,
     Status.FAILED: Result.BOOKED_FAILED,
@@ -81,39 +65,27 @@ class Charge:
     """A charge request that was understood and waits to be concluded.
 
     Attributes:
-        delay_s: Seconds until it is to be concluded.
-        late_s: For late_success: seconds from then until it is booked.
-        closing: Whether the connection is closed after the reply.
         book: The book of the time it arrived; see `Sandbox`.
     """
 
     order: Order
-    step: Step
+    fate: Fate[Ending]
     started_at: float
-    delay_s: float
-    late_s: float
-    closing: bool
     book: Book
     seen: SeenCharge
 
 
 async def serve(sandbox: Sandbox, call: Call) -> Reply:
-    """Answer a charge request after the time it is to take.
-
-    A client that leaves meanwhile changes nothing: the charge goes on without it.
-    """
+    """Answer a charge request after the time it is to take."""
     try:
         charge = arrive(sandbox, call)
     except BadBodyError as error:
         return failed(error.status, f"{texts.SANDBOX}{error}")
     except BadParametersError as error:
         return failed(400, str(error))
-    if charge.delay_s:
-        await asyncio.sleep(charge.delay_s)
-    reply = conclude(sandbox, charge)
-    if charge.step.ending is Ending.LATE_SUCCESS:
-        asyncio.get_running_loop().call_later(charge.late_s, book, sandbox, charge)
-    return replace(reply, closing=True) if charge.closing else reply
+    return await see_through(
+        charge.fate, partial(conclude, sandbox, charge), partial(book, sandbox, charge)
+    )
 
 
 def arrive(sandbox: Sandbox, call: Call) -> Charge:
@@ -134,35 +106,26 @@ def arrive(sandbox: Sandbox, call: Call) -> Charge:
         raise
     settings = sandbox.settings
     drawn = draw(settings.seed, order.merchant_uid, nth) if settings.draws else NO_DRAW
-    step = _choose(sandbox, order.customer_uid, drawn)
+    step = next_step(sandbox, order, drawn.ending)
     seen.ending = step.ending
     sandbox.census.endings[step.ending] += 1
-    delay_s = settings.latency_s(NAME, drawn.latency)
-    own_s = step.delay_s
-    if own_s is None:
-        own_s = settings.delay_s if step.ending in DELAYED else 0.0
-    is_late = step.ending is Ending.LATE_SUCCESS
-    return Charge(
-        order=order,
-        step=step,
-        started_at=at,
-        delay_s=delay_s if is_late else delay_s + own_s,
-        late_s=own_s if is_late else 0.0,
-        closing=settings.closes(drawn.closing),
-        book=sandbox.book,
-        seen=seen,
-    )
+    fate = settle(step, settings, NAME, drawn)
+    return Charge(order, fate, started_at=at, book=sandbox.book, seen=seen)
 
 
-def _choose(sandbox: Sandbox, customer_uid: str, drawn: Draw) -> Step:
+def next_step(sandbox: Sandbox, order: Order, number: float) -> Step[Ending]:
+    """Choose what a charge of this buyer ends in; a step of the buyer's script is used up."""
     settings = sandbox.settings
-    if settings.fail_all is not None:
-        return Step(settings.fail_all)
-    script = sandbox.scripts.get(customer_uid)
-    if script is not None:
-        return script.take()
-    ending = pick(settings.odds, drawn.ending)
-    return PAID if ending is None else Step(ending)
+    script = sandbox.scripts.get(order.customer_uid or "")
+    return choose(settings.fail_all, script, settings.odds, number, plain=PAID)
+
+
+def verdict_of(step: Step[Ending]) -> Verdict | None:
+    """Give what the bank says under an ending; None if it is never asked."""
+    verdict = _BOOKED_AS.get(step.ending)
+    if verdict is None or step.fail_reason is None:
+        return verdict
+    return replace(verdict, fail_reason=step.fail_reason)
 
 
 def conclude(sandbox: Sandbox, charge: Charge) -> Reply:
@@ -171,23 +134,21 @@ def conclude(sandbox: Sandbox, charge: Charge) -> Reply:
     Whether the buyer is known and the merchant_uid is free is asked here and not on arrival:
     of two equal requests that wait together, the first to finish is booked.
     """
-    step = charge.step
+    step = charge.fate.step
     if step.ending is Ending.KEY_ENDED:
         charge.book.end_key(charge.order.customer_uid)
     if step.ending is Ending.LATE_SUCCESS:
-        return HANGING if step.hang else LOST
+        return left_waiting(step)
     if step.ending in _BOOKED_AS:
-        return _carried(step.ending, _reply(sandbox, charge, book(sandbox, charge)))
+        return carried(step.ending, _reply(sandbox, charge, book(sandbox, charge)))
     charge.seen.result = Result.NOTHING
-    return _unbooked(sandbox, step)
+    return unreached(step, sandbox.settings, refusal=texts.REFUSED_BY_PG)
 
 
 def book(sandbox: Sandbox, charge: Charge) -> Payment | Refusal:
     """Book the charge, or be refused by the book; also what a late success does when it is due."""
     settings = sandbox.settings
-    verdict = _BOOKED_AS[charge.step.ending]
-    if charge.step.fail_reason is not None:
-        verdict = replace(verdict, fail_reason=charge.step.fail_reason)
+    verdict = verdict_of(charge.fate.step) or APPROVED
     booked = charge.book.charge(
         charge.order,
         verdict,
@@ -201,13 +162,15 @@ def book(sandbox: Sandbox, charge: Charge) -> Payment | Refusal:
     else:
         charge.seen.result = _RESULTS[booked.status]
         charge.seen.imp_uid = booked.imp_uid
+        if booked.status is Status.PAID and charge.book is sandbox.book:
+            sandbox.webhooks.payment(booked)
     return booked
 
 
 def _reply(sandbox: Sandbox, charge: Charge, booked: Payment | Refusal) -> Reply:
     if isinstance(booked, Refusal):
         return refused(_REFUSAL_TEXTS[booked])
-    shown = _shown(charge.step.ending, booked)
+    shown = _shown(charge.fate.step.ending, booked)
     return processed(payment_json(shown, float_amounts=sandbox.settings.float_amounts))
 
 
@@ -219,42 +182,3 @@ def _shown(ending: Ending, booked: Payment) -> Payment:
     if ending is Ending.WRONG_CUSTOMER:
         return replace(booked, order=replace(order, customer_uid=f"{order.customer_uid}-other"))
     return booked
-
-
-def _carried(ending: Ending, reply: Reply) -> Reply:
-    """Give what the client gets of a reply to a request that reached the book."""
-    match ending:
-        case Ending.LOST_REPLY:
-            return LOST
-        case Ending.ERROR_500_PAID:
-            return failed(500, texts.INTERNAL_ERROR)
-        case Ending.BAD_GATEWAY_PAID:
-            return bad_gateway()
-        case Ending.TRUNCATED:
-            return replace(reply, wire=Wire.TRUNCATE)
-        case Ending.GARBAGE:
-            return garbled(reply)
-        case _:
-            return reply
-
-
-def _unbooked(sandbox: Sandbox, step: Step) -> Reply:
-    """Answer a request that never reaches the book."""
-    match step.ending:
-        case Ending.REFUSED:
-            return refused(step.fail_reason or texts.REFUSED_BY_PG, code=-1)
-        case Ending.BAD_REQUEST:
-            return failed(400, step.fail_reason or texts.BAD_REQUEST)
-        case Ending.THROTTLED:
-            return failed(429, texts.TOO_MANY_REQUESTS, headers=_retry_after(sandbox, step))
-        case Ending.MAINTENANCE:
-            return failed(503, texts.MAINTENANCE, headers=_retry_after(sandbox, step))
-        case _:
-            return _UNBOOKED[step.ending]
-
-
-def _retry_after(sandbox: Sandbox, step: Step) -> tuple[tuple[str, str], ...]:
-    seconds = step.retry_after_s
-    if seconds is None:
-        seconds = sandbox.settings.retry_after_s
-    return (("Retry-After", str(seconds)),)

@@ -1,20 +1,20 @@
-"""Scripts of endings for single customers, checked on the way in."""
+"""Scripts of endings for single customers and payments, checked on the way in."""
 
 from collections import deque
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Generic, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from deploy.sandbox.endings import PACED, WORDED, Ending, Script, Step
+from deploy.sandbox.endings import PACED, WORDED, CommandEnding, Ending, Name, Script, Step
 from deploy.sandbox.settings import InvalidInputError, Seconds, explain
 
 
-class StepInput(BaseModel):
+class StepInput(BaseModel, Generic[Name]):
     """One ending, by its bare name or as an object with details."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ending: Ending
+    ending: Name
     fail_reason: str | None = None
     delay_s: Seconds | None = None
     retry_after_s: Annotated[int, Field(ge=0, le=3600)] | None = None
@@ -28,14 +28,17 @@ class StepInput(BaseModel):
     @model_validator(mode="after")
     def _only_where_it_means_something(self) -> Self:
         if self.fail_reason is not None and self.ending not in WORDED:
-            raise ValueError(f"fail_reason belongs to {_names(WORDED)}")
+            raise ValueError(f"fail_reason belongs to {self._of_these(WORDED)}")
         if self.retry_after_s is not None and self.ending not in PACED:
-            raise ValueError(f"retry_after_s belongs to {_names(PACED)}")
-        if self.hang and self.ending is not Ending.LATE_SUCCESS:
+            raise ValueError(f"retry_after_s belongs to {self._of_these(PACED)}")
+        if self.hang and self.ending != Ending.LATE_SUCCESS:
             raise ValueError("hang belongs to late_success")
         return self
 
-    def step(self) -> Step:
+    def _of_these(self, endings: frozenset[str]) -> str:
+        return ", ".join(sorted(endings.intersection(type(self.ending))))
+
+    def step(self) -> Step[Name]:
         """Give the step as a value."""
         return Step(self.ending, self.fail_reason, self.delay_s, self.retry_after_s, self.hang)
 
@@ -45,32 +48,55 @@ class BehaviourInput(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    script: list[StepInput] = []
-    then: StepInput = StepInput(ending=Ending.PAID)
+    script: list[StepInput[Ending]] = []
+    then: StepInput[Ending] = StepInput[Ending](ending=Ending.PAID)
 
-    def to_script(self) -> Script:
-        """Give the behaviour as a script that can be used up."""
-        return Script(deque(step.step() for step in self.script), self.then.step())
+
+class CancelBehaviourInput(BaseModel):
+    """What a payment's next cancels end in, and every one after them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    script: list[StepInput[CommandEnding]] = []
+    then: StepInput[CommandEnding] = StepInput[CommandEnding](ending=CommandEnding.DONE)
 
 
 _BULK = TypeAdapter(dict[str, BehaviourInput])
+_CANCEL_BULK = TypeAdapter(dict[str, CancelBehaviourInput])
 _KNOWN = "script, then; in a step: ending, fail_reason, delay_s, retry_after_s, hang"
 
 
-def read_behaviours(value: dict[str, Any]) -> dict[str, Script]:
+def read_behaviours(value: dict[str, Any]) -> dict[str, Script[Ending]]:
     """Read behaviours by customer_uid.
 
     Raises:
         InvalidInputError: one of them cannot be; then none is taken.
     """
     try:
-        behaviours = _BULK.validate_python(value)
+        given = _BULK.validate_python(value)
     except ValidationError as error:
         raise InvalidInputError(explain(error, known=_KNOWN)) from None
-    return {customer_uid: behaviour.to_script() for customer_uid, behaviour in behaviours.items()}
+    return {subject: _script(each.script, each.then) for subject, each in given.items()}
 
 
-def script_view(script: Script) -> dict[str, Any]:
+def read_cancel_behaviours(value: dict[str, Any]) -> dict[str, Script[CommandEnding]]:
+    """Read behaviours of cancels by imp_uid.
+
+    Raises:
+        InvalidInputError: one of them cannot be; then none is taken.
+    """
+    try:
+        given = _CANCEL_BULK.validate_python(value)
+    except ValidationError as error:
+        raise InvalidInputError(explain(error, known=_KNOWN)) from None
+    return {subject: _script(each.script, each.then) for subject, each in given.items()}
+
+
+def _script(steps: list[StepInput[Name]], then: StepInput[Name]) -> Script[Name]:
+    return Script(then.step(), deque(step.step() for step in steps))
+
+
+def script_view(script: Script[Any]) -> dict[str, Any]:
     """Show what is left of a script."""
     return {
         "script": [_step_view(step) for step in script.steps],
@@ -78,7 +104,7 @@ def script_view(script: Script) -> dict[str, Any]:
     }
 
 
-def _step_view(step: Step) -> dict[str, Any]:
+def _step_view(step: Step[Any]) -> dict[str, Any]:
     details = {
         "fail_reason": step.fail_reason,
         "delay_s": step.delay_s,
@@ -86,7 +112,3 @@ def _step_view(step: Step) -> dict[str, Any]:
         "hang": step.hang or None,
     }
     return {"ending": step.ending, **{k: v for k, v in details.items() if v is not None}}
-
-
-def _names(endings: frozenset[Ending]) -> str:
-    return ", ".join(sorted(endings))

@@ -1,7 +1,7 @@
 """A request once the HTTP around it is gone, and the endpoints that can take it."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from deploy.sandbox.replies import Reply
@@ -17,6 +17,7 @@ class Call:
     query: str = ""
     content_type: str = ""
     body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def query_values(self) -> dict[str, str]:
         """Read the query; of a name given twice the last value counts."""

@@ -3,23 +3,25 @@
 Bodies and answers are plain JSON; what cannot be is answered 400 with the words of what could.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from deploy.sandbox.behaviours import read_behaviours, script_view
-from deploy.sandbox.bodies import BadBodyError, read_json_object
-from deploy.sandbox.book import BillingKey, Payment
-from deploy.sandbox.calls import Call, Endpoint, Serve
+from deploy.sandbox import console
+from deploy.sandbox.behaviours import read_behaviours, read_cancel_behaviours, script_view
+from deploy.sandbox.bodies import read_json_object
+from deploy.sandbox.calls import Call, Endpoint
+from deploy.sandbox.console import payment_view
+from deploy.sandbox.endings import Name, Script
+from deploy.sandbox.guards import Answer, guarded, read_count, read_input, refuse_other
+from deploy.sandbox.records import BillingKey, Payment
 from deploy.sandbox.replies import Reply, control
-from deploy.sandbox.settings import InvalidInputError, explain
 from deploy.sandbox.state import Sandbox
 
 CustomerUid = Annotated[str, Field(min_length=1, max_length=80)]
 
-_DIGITS_MAX: Final = 12
 _INSTANT_MAX: Final = 253_402_300_799  # the end of the year 9999
 
 
@@ -63,21 +65,8 @@ class ClockInput(BaseModel):
         return self
 
 
-def _guarded(answer: Callable[[Sandbox, Call], Reply]) -> Serve:
-    async def serve(sandbox: Sandbox, call: Call) -> Reply:
-        try:
-            return answer(sandbox, call)
-        except (BadBodyError, InvalidInputError) as error:
-            return control({"error": str(error)}, status=400)
-
-    return serve
-
-
 def _register_keys(sandbox: Sandbox, call: Call) -> Reply:
-    try:
-        given = KeysInput.model_validate(read_json_object(call.body))
-    except ValidationError as error:
-        raise _invalid(error, KeysInput) from None
+    given = read_input(KeysInput, call.body)
     now = sandbox.clock.now()
     details = given.model_dump(exclude={"customer_uid", "customer_uids"})
     details |= {"inserted_at": now, "updated_at": now, "sandbox": sandbox.settings.test_channel}
@@ -107,18 +96,40 @@ def _put_behaviours(sandbox: Sandbox, call: Call) -> Reply:
 
 
 def _get_behaviour(sandbox: Sandbox, call: Call) -> Reply:
-    customer_uid = call.parameters["customer_uid"]
-    script = sandbox.scripts.get(customer_uid)
-    if script is None:
-        return control({"error": f"no behaviour for {customer_uid!r}"}, status=404)
-    return control({"customer_uid": customer_uid, **script_view(script)})
+    return _behaviour(sandbox.scripts, call, "customer_uid")
 
 
 def _delete_behaviour(sandbox: Sandbox, call: Call) -> Reply:
-    customer_uid = call.parameters["customer_uid"]
-    if sandbox.scripts.pop(customer_uid, None) is None:
-        return control({"error": f"no behaviour for {customer_uid!r}"}, status=404)
-    return control({"removed": customer_uid})
+    return _drop_behaviour(sandbox.scripts, call, "customer_uid")
+
+
+def _put_cancel_behaviour(sandbox: Sandbox, call: Call) -> Reply:
+    imp_uid = call.parameters["imp_uid"]
+    sandbox.cancel_scripts |= read_cancel_behaviours({imp_uid: read_json_object(call.body)})
+    return _get_cancel_behaviour(sandbox, call)
+
+
+def _get_cancel_behaviour(sandbox: Sandbox, call: Call) -> Reply:
+    return _behaviour(sandbox.cancel_scripts, call, "imp_uid")
+
+
+def _delete_cancel_behaviour(sandbox: Sandbox, call: Call) -> Reply:
+    return _drop_behaviour(sandbox.cancel_scripts, call, "imp_uid")
+
+
+def _behaviour(scripts: dict[str, Script[Name]], call: Call, parameter: str) -> Reply:
+    subject = call.parameters[parameter]
+    script = scripts.get(subject)
+    if script is None:
+        return control({"error": f"no behaviour for {subject!r}"}, status=404)
+    return control({parameter: subject, **script_view(script)})
+
+
+def _drop_behaviour(scripts: dict[str, Script[Name]], call: Call, parameter: str) -> Reply:
+    subject = call.parameters[parameter]
+    if scripts.pop(subject, None) is None:
+        return control({"error": f"no behaviour for {subject!r}"}, status=404)
+    return control({"removed": subject})
 
 
 def _put_faults(sandbox: Sandbox, call: Call) -> Reply:
@@ -134,9 +145,9 @@ def _payments(sandbox: Sandbox, call: Call) -> Reply:
     query = call.query_values()
     merchant_uid = query.pop("merchant_uid", None)
     customer_uid = query.pop("customer_uid", None)
-    offset = _count(query.pop("offset", "0"), "offset")
-    limit = _count(query.pop("limit", str(sandbox.book.payment_count)), "limit")
-    _refuse_other(query, "merchant_uid, customer_uid, offset, limit")
+    offset = read_count(query.pop("offset", "0"), "offset")
+    limit = read_count(query.pop("limit", str(sandbox.book.payment_count)), "limit")
+    refuse_other(query, "merchant_uid, customer_uid, offset, limit")
     source: Iterable[Payment] = (
         sandbox.book.payments() if merchant_uid is None else sandbox.book.payments_of(merchant_uid)
     )
@@ -145,35 +156,17 @@ def _payments(sandbox: Sandbox, call: Call) -> Reply:
         for payment in source
         if customer_uid is None or payment.order.customer_uid == customer_uid
     ]
-    shown = [_book_row(payment) for payment in islice(rows, offset, offset + limit)]
+    shown = [payment_view(payment) for payment in islice(rows, offset, offset + limit)]
     return control({"total": len(rows), "payments": shown})
-
-
-def _book_row(payment: Payment) -> dict[str, Any]:
-    """Show what a test compares; instants keep their fractions here."""
-    order = payment.order
-    return {
-        "imp_uid": payment.imp_uid,
-        "merchant_uid": order.merchant_uid,
-        "customer_uid": order.customer_uid,
-        "status": payment.status,
-        "amount": order.amount,
-        "tax_free": order.tax_free,
-        "name": order.name,
-        "naver_use_cfm": order.naver_use_cfm,
-        "custom_data": order.custom_data,
-        "fail_reason": payment.fail_reason,
-        "sandbox": payment.sandbox,
-        "started_at": payment.started_at,
-        "paid_at": payment.paid_at,
-        "failed_at": payment.failed_at,
-    }
 
 
 def _requests(sandbox: Sandbox, call: Call) -> Reply:
     query = call.query_values()
     merchant_uid = query.pop("merchant_uid", None)
-    _refuse_other(query, "merchant_uid")
+    imp_uid = query.pop("imp_uid", None)
+    refuse_other(query, "merchant_uid, imp_uid")
+    if imp_uid is not None:
+        return _cancel_requests(sandbox, imp_uid)
     if merchant_uid is None:
         return control(sandbox.census.summary())
     charges = sandbox.census.seen.get(merchant_uid, [])
@@ -190,11 +183,22 @@ def _requests(sandbox: Sandbox, call: Call) -> Reply:
     return control({"merchant_uid": merchant_uid, "requests": rows})
 
 
+def _cancel_requests(sandbox: Sandbox, imp_uid: str) -> Reply:
+    rows = [
+        {
+            "at": cancel.at,
+            "body": cancel.body,
+            "ending": cancel.ending,
+            "result": cancel.result,
+            "cancellation_id": cancel.cancellation_id,
+        }
+        for cancel in sandbox.census.seen_cancels.get(imp_uid, [])
+    ]
+    return control({"imp_uid": imp_uid, "requests": rows})
+
+
 def _put_clock(sandbox: Sandbox, call: Call) -> Reply:
-    try:
-        given = ClockInput.model_validate(read_json_object(call.body))
-    except ValidationError as error:
-        raise _invalid(error, ClockInput) from None
+    given = read_input(ClockInput, call.body)
     if given.now is not None:
         sandbox.clock.move_to(given.now)
     elif given.offset_s is not None:
@@ -216,28 +220,16 @@ def _reset(sandbox: Sandbox, _call: Call) -> Reply:
     return control({"reset": True})
 
 
-def _invalid(error: ValidationError, model: type[BaseModel]) -> InvalidInputError:
-    return InvalidInputError(explain(error, known=", ".join(model.model_fields)))
-
-
-def _count(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
-        raise InvalidInputError(f"{name}: must be a whole number")
-    return int(text)
-
-
-def _refuse_other(query: dict[str, str], known: str) -> None:
-    if query:
-        raise InvalidInputError(f"{', '.join(query)}: no such filter; known are {known}")
-
-
-_ANSWERS: Final[tuple[tuple[str, str, Callable[[Sandbox, Call], Reply]], ...]] = (
+_ANSWERS: Final[tuple[tuple[str, str, Answer], ...]] = (
     ("POST", "/_sandbox/billing-keys", _register_keys),
     ("DELETE", "/_sandbox/billing-keys/{customer_uid}", _end_key),
     ("PUT", "/_sandbox/behaviours", _put_behaviours),
     ("PUT", "/_sandbox/behaviours/{customer_uid}", _put_behaviour),
     ("GET", "/_sandbox/behaviours/{customer_uid}", _get_behaviour),
     ("DELETE", "/_sandbox/behaviours/{customer_uid}", _delete_behaviour),
+    ("PUT", "/_sandbox/cancel-behaviours/{imp_uid}", _put_cancel_behaviour),
+    ("GET", "/_sandbox/cancel-behaviours/{imp_uid}", _get_cancel_behaviour),
+    ("DELETE", "/_sandbox/cancel-behaviours/{imp_uid}", _delete_cancel_behaviour),
     ("PUT", "/_sandbox/faults", _put_faults),
     ("GET", "/_sandbox/faults", _get_faults),
     ("GET", "/_sandbox/payments", _payments),
@@ -246,8 +238,9 @@ _ANSWERS: Final[tuple[tuple[str, str, Callable[[Sandbox, Call], Reply]], ...]] =
     ("GET", "/_sandbox/clock", _get_clock),
     ("DELETE", "/_sandbox/token", _revoke_token),
     ("POST", "/_sandbox/reset", _reset),
+    *console.ANSWERS,
 )
 
 ENDPOINTS: Final = tuple(
-    Endpoint(method, path, _guarded(answer), needs_token=False) for method, path, answer in _ANSWERS
+    Endpoint(method, path, guarded(answer), needs_token=False) for method, path, answer in _ANSWERS
 )

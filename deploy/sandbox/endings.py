@@ -1,11 +1,15 @@
-"""How a charge ends: the named endings, a customer's script of them, and seeded chance."""
+"""How a request ends: the named endings, scripts of them, and seeded chance.
+
+A name means the same wherever it occurs: a lost reply to a charge and one to a cancel are lost
+in the same way. So what belongs to a name is asked by the name alone.
+"""
 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 Name = TypeVar("Name", bound=StrEnum)
 
@@ -40,6 +44,29 @@ class Ending(StrEnum):
     BAD_REQUEST = "bad_request"
 
 
+class CommandEnding(StrEnum):
+    """What becomes of a request that changes anything but by a charge: a cancel above all."""
+
+    DONE = "done"
+    LOST_REQUEST = "lost_request"
+    LOST_REPLY = "lost_reply"
+    LATE_SUCCESS = "late_success"
+    ERROR_500 = "error_500"
+    ERROR_500_DONE = "error_500_done"
+    BAD_GATEWAY = "bad_gateway"
+    BAD_GATEWAY_DONE = "bad_gateway_done"
+    THROTTLED = "throttled"
+    MAINTENANCE = "maintenance"
+    RESET = "reset"
+    TRUNCATED = "truncated"
+    GARBAGE = "garbage"
+    HANG = "hang"
+    SLOW = "slow"
+    REFUSED = "refused"
+    UNAUTHORIZED = "unauthorized"
+    BAD_REQUEST = "bad_request"
+
+
 class InquiryEnding(StrEnum):
     """What can go wrong with a lookup."""
 
@@ -51,10 +78,24 @@ class InquiryEnding(StrEnum):
 
 
 # Endings that wait `delay_s` even when their step names no delay of its own.
-DELAYED: Final = frozenset({Ending.SLOW, Ending.SLOW_DECLINED, Ending.LATE_SUCCESS})
+DELAYED: Final[frozenset[str]] = frozenset({Ending.SLOW, Ending.SLOW_DECLINED, Ending.LATE_SUCCESS})
+
+# Endings of commands under which what was asked for is done. The others do nothing.
+DOING: Final = frozenset(
+    {
+        CommandEnding.DONE,
+        CommandEnding.SLOW,
+        CommandEnding.LOST_REPLY,
+        CommandEnding.LATE_SUCCESS,
+        CommandEnding.ERROR_500_DONE,
+        CommandEnding.BAD_GATEWAY_DONE,
+        CommandEnding.TRUNCATED,
+        CommandEnding.GARBAGE,
+    }
+)
 
 # Endings whose answer carries a text of the step's choice.
-WORDED: Final = frozenset(
+WORDED: Final[frozenset[str]] = frozenset(
     {
         Ending.DECLINED,
         Ending.LIMIT_EXCEEDED,
@@ -65,23 +106,23 @@ WORDED: Final = frozenset(
 )
 
 # Endings whose answer tells the client when to come back.
-PACED: Final = frozenset({Ending.THROTTLED, Ending.MAINTENANCE})
+PACED: Final[frozenset[str]] = frozenset({Ending.THROTTLED, Ending.MAINTENANCE})
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(Generic[Name]):
     """One ending with its details; None means the default of the settings.
 
     Attributes:
         ending: What happens.
         fail_reason: The gateway's words, byte for byte (endings in `WORDED`).
         delay_s: Seconds waited before anything happens; for late_success, seconds between the
-            broken connection and the booking.
+            broken connection and what was asked for.
         retry_after_s: The Retry-After header (endings in `PACED`).
         hang: For late_success: keep the client waiting instead of closing the connection.
     """
 
-    ending: Ending
+    ending: Name
     fail_reason: str | None = None
     delay_s: float | None = None
     retry_after_s: int | None = None
@@ -89,16 +130,17 @@ class Step:
 
 
 PAID: Final = Step(Ending.PAID)
+DONE: Final = Step(CommandEnding.DONE)
 
 
 @dataclass(slots=True)
-class Script:
-    """The endings of one customer's next charge requests, in order, and what follows them."""
+class Script(Generic[Name]):
+    """The endings of the next requests about one subject, in order, and what follows them."""
 
-    steps: deque[Step] = field(default_factory=deque)
-    then: Step = PAID
+    then: Step[Name]
+    steps: deque[Step[Name]] = field(default_factory=deque)
 
-    def take(self) -> Step:
+    def take(self) -> Step[Name]:
         """Use up the next step; once all are used, the last word is `then` for ever."""
         return self.steps.popleft() if self.steps else self.then
 

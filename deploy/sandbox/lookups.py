@@ -7,9 +7,10 @@ from typing import Final
 
 from deploy.sandbox import texts
 from deploy.sandbox.annotations import customer_json, page_json, payment_json
-from deploy.sandbox.book import Payment, Sorting, Status, in_order
+from deploy.sandbox.book import Sorting, in_order
 from deploy.sandbox.calls import Call, Serve
 from deploy.sandbox.endings import NO_DRAW, InquiryEnding, draw, pick
+from deploy.sandbox.records import Payment, Status
 from deploy.sandbox.replies import LOST, Reply, bad_gateway, failed, processed, refused
 from deploy.sandbox.settings import EndpointName
 from deploy.sandbox.state import Sandbox
@@ -101,8 +102,11 @@ def customer(sandbox: Sandbox, call: Call) -> Reply:
     """Answer with one billing key."""
     customer_uid = call.parameters["customer_uid"]
     key = sandbox.book.key(customer_uid)
-    if key is not None:
-        return processed(customer_json(key))
+    return unknown_customer(sandbox, customer_uid) if key is None else processed(customer_json(key))
+
+
+def unknown_customer(sandbox: Sandbox, customer_uid: str) -> Reply:
+    """Answer that there is no billing key; live clients and the specification disagree how."""
     message = texts.UNKNOWN_CUSTOMER.format(customer_uid=customer_uid)
     if sandbox.settings.unknown_customer_status == _NOT_FOUND:
         return failed(404, message)

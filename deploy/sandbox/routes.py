@@ -5,18 +5,39 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from deploy.sandbox import again, authenticate, control, lookups
+from deploy.sandbox import (
+    again,
+    authenticate,
+    cancel,
+    control,
+    customers,
+    lookups,
+    prepare,
+    scheduling,
+    window_routes,
+)
 from deploy.sandbox.calls import Endpoint
 from deploy.sandbox.census import GET_TOKEN
+from deploy.sandbox.commands import command
 from deploy.sandbox.lookups import inquiry
 
 _find_all = inquiry("findAll", lookups.find_all)
 _find = inquiry("find", lookups.find)
+_schedules = inquiry("schedules", scheduling.schedules)
 
 # Earlier ones win: `find` and `findAll` are no imp_uid.
 GATEWAY: Final = (
     Endpoint("POST", "/users/getToken", authenticate.serve, GET_TOKEN, needs_token=False),
     Endpoint("POST", "/subscribe/payments/again", again.serve, again.NAME),
+    Endpoint("POST", "/payments/cancel", cancel.serve, cancel.NAME),
+    Endpoint("POST", "/payments/prepare", command("prepare", prepare.prepare), "prepare"),
+    Endpoint("PUT", "/payments/prepare", command("prepare", prepare.change), "prepare"),
+    Endpoint(
+        "GET",
+        "/payments/prepare/{merchant_uid}",
+        inquiry("prepared", prepare.prepared),
+        "prepared",
+    ),
     Endpoint("GET", "/payments/findAll/{merchant_uid}", _find_all, "findAll"),
     Endpoint("GET", "/payments/findAll/{merchant_uid}/{payment_status}", _find_all, "findAll"),
     Endpoint("GET", "/payments/find/{merchant_uid}", _find, "find"),
@@ -28,7 +49,41 @@ GATEWAY: Final = (
         inquiry("customer", lookups.customer),
         "customer",
     ),
+    Endpoint(
+        "DELETE",
+        "/subscribe/customers/{customer_uid}",
+        command("deleteCustomer", customers.delete),
+        "deleteCustomer",
+    ),
+    Endpoint(
+        "POST",
+        "/subscribe/payments/schedule",
+        command("schedule", scheduling.schedule),
+        "schedule",
+    ),
+    Endpoint(
+        "POST",
+        "/subscribe/payments/unschedule",
+        command("unschedule", scheduling.unschedule),
+        "unschedule",
+    ),
+    Endpoint("GET", "/subscribe/customers/{customer_uid}/schedules", _schedules, "schedules"),
+    Endpoint(
+        "GET",
+        "/subscribe/payments/schedule/customers/{customer_uid}",
+        _schedules,
+        "schedules",
+    ),
+    Endpoint(
+        "GET",
+        "/subscribe/payments/schedule/{merchant_uid}",
+        inquiry("scheduled", scheduling.scheduled),
+        "scheduled",
+    ),
 )
+
+# What has no token: for tests, demos and browsers.
+CONTROL: Final = (*control.ENDPOINTS, *window_routes.ENDPOINTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +141,4 @@ def _steps(path: str) -> list[str]:
     return path.split("/")[1:]
 
 
-ROUTES: Final = Routes((*GATEWAY, *control.ENDPOINTS))
+ROUTES: Final = Routes((*GATEWAY, *CONTROL))

@@ -15,9 +15,9 @@ from aiohttp.streams import StreamReader
 
 from deploy.sandbox import texts
 from deploy.sandbox.calls import Call
-from deploy.sandbox.control import ENDPOINTS
+from deploy.sandbox.due import run_due
 from deploy.sandbox.replies import LOST, Reply, Wire, control, failed
-from deploy.sandbox.routes import ROUTES, Match
+from deploy.sandbox.routes import CONTROL, ROUTES, Match
 from deploy.sandbox.state import Sandbox
 
 CONTROL_PREFIX: Final = "/_sandbox"
@@ -26,6 +26,8 @@ _BODY_BYTES_MAX: Final = 1024**2
 # A bulk of behaviours for every customer of a benchmark is larger than any gateway request.
 _CONTROL_BODY_BYTES_MAX: Final = 256 * 1024**2
 _SHUTDOWN_S: Final = 0.2
+# How late a schedule may be executed, also after the clock was moved.
+_TICK_S: Final = 0.2
 _BACKLOG: Final = 2048
 
 logger = logging.getLogger("sandbox")
@@ -121,20 +123,34 @@ class SandboxServer:
         self._sandbox = sandbox
         self._listener = _Listener(self._handle)
         self._server: asyncio.Server | None = None
+        self._ticking: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and give the port (a free one where `port` is 0)."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._listener, host, port, backlog=_BACKLOG)
         bound: int = self._server.sockets[0].getsockname()[1]
+        self._sandbox.webhooks.start()
+        self._ticking = loop.create_task(self._tick())
         return bound
 
     async def stop(self) -> None:
         """Stop listening, give running requests a moment and close every connection."""
         if self._server is not None:
             self._server.close()
+        if self._ticking is not None:
+            self._ticking.cancel()
         self._listener.release_all()
         await self._listener.shutdown(_SHUTDOWN_S)
+        await self._sandbox.webhooks.stop()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            try:
+                run_due(self._sandbox)
+            except Exception:
+                logger.exception("schedules_failed")
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
@@ -170,7 +186,7 @@ class SandboxServer:
             if not sandbox.tokens.admits(authorization, at=sandbox.clock.now()):
                 return failed(401, texts.UNAUTHORIZED)
         content_type = request.headers.get("Content-Type", "")
-        call = Call(path, match.parameters, query, content_type, body)
+        call = Call(path, match.parameters, query, content_type, body, request.headers)
         try:
             return await match.endpoint.serve(sandbox, call)
         except Exception:
@@ -211,7 +227,7 @@ def _nothing_there(method: str, path: str) -> Reply:
         reply = failed(405, texts.SANDBOX + what, headers=allow)
         return replace(control({"error": what}, status=405), headers=allow) if is_control else reply
     if is_control:
-        known = ", ".join(f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS)
+        known = ", ".join(f"{endpoint.method} {endpoint.path}" for endpoint in CONTROL)
         return control({"error": f"no such endpoint; known are {known}"}, status=404)
     return failed(404, f"{texts.SANDBOX}no such endpoint")
 

@@ -5,14 +5,30 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from deploy.sandbox.addresses import fault_of
 from deploy.sandbox.book import DuplicatePolicy
-from deploy.sandbox.endings import Ending, InquiryEnding, odds
+from deploy.sandbox.endings import CommandEnding, Ending, InquiryEnding, odds
 
 Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]
 
-EndpointName = Literal["getToken", "again", "findAll", "find", "payment", "customer"]
+EndpointName = Literal[
+    "getToken",
+    "again",
+    "cancel",
+    "findAll",
+    "find",
+    "payment",
+    "customer",
+    "deleteCustomer",
+    "prepare",
+    "prepared",
+    "schedule",
+    "unschedule",
+    "scheduled",
+    "schedules",
+]
 
 
 class InvalidInputError(ValueError):
@@ -26,8 +42,12 @@ class Settings(BaseModel):
         seed: What the drawn faults depend on, together with the merchant_uid and the number of
             the request about it.
         rates: Share of charge requests that end in each ending; the rest are paid.
+        cancel_rates: The same for cancels; the rest are done.
+        command_rates: The same for everything else that changes anything: deletions of billing
+            keys, prepared amounts, schedules.
         inquiry_rates: The same for the lookups.
         fail_all: Every charge request ends so, whatever the scripts say; they wait meanwhile.
+        fail_all_cancels: The same for cancels.
         latency_ms: Time every answer takes, before anything is booked.
         latency_jitter: Uniform share by which that varies in both directions.
         endpoint_latency_ms: Latency of single endpoints, instead of `latency_ms`.
@@ -42,14 +62,23 @@ class Settings(BaseModel):
         lists_hide_test_payments: Whether find and findAll leave test payments out as the single
             lookup does; the documents do not say.
         unknown_customer_status: 200 as live clients saw it, 404 as the specification says.
+        webhook_url: Where webhooks of payments without a notice_url go; a loopback address.
+        webhook_content_type: How their body is written; the console offers both.
+        webhook_duplicate_rate: Share of webhooks that are sent twice.
+        webhook_loss_rate: Share of webhooks that are never sent.
+        webhook_delay_rate: Share of webhooks (of a doubled one, the second copy) that are sent
+            `webhook_delay_s` late and so overtaken by others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
     rates: dict[Ending, Rate] = {}
+    cancel_rates: dict[CommandEnding, Rate] = {}
+    command_rates: dict[CommandEnding, Rate] = {}
     inquiry_rates: dict[InquiryEnding, Rate] = {}
     fail_all: Ending | None = None
+    fail_all_cancels: CommandEnding | None = None
     latency_ms: Milliseconds = 0
     latency_jitter: Rate = 0
     endpoint_latency_ms: dict[EndpointName, Milliseconds] = {}
@@ -62,8 +91,21 @@ class Settings(BaseModel):
     test_channel: bool = False
     lists_hide_test_payments: bool = False
     unknown_customer_status: Literal[200, 404] = 200
+    webhook_url: str | None = None
+    webhook_content_type: Literal["json", "form"] = "json"
+    webhook_duplicate_rate: Rate = 0
+    webhook_loss_rate: Rate = 0
+    webhook_delay_rate: Rate = 0
+    webhook_delay_s: Seconds = 1
 
-    @field_validator("rates", "inquiry_rates")
+    @field_validator("webhook_url")
+    @classmethod
+    def _stay_here(cls, url: str | None) -> str | None:
+        if url is not None and (fault := fault_of(url)) is not None:
+            raise ValueError(f"webhooks cannot be sent there: {fault}")
+        return url
+
+    @field_validator("rates", "cancel_rates", "command_rates", "inquiry_rates")
     @classmethod
     def _leave_room(cls, rates: dict[Any, float]) -> dict[Any, float]:
         if (total := sum(rates.values())) > 1 + 1e-9:
@@ -76,6 +118,16 @@ class Settings(BaseModel):
         return odds(self.rates)
 
     @cached_property
+    def cancel_odds(self) -> tuple[tuple[float, CommandEnding], ...]:
+        """The rates of cancels, laid end to end."""
+        return odds(self.cancel_rates)
+
+    @cached_property
+    def command_odds(self) -> tuple[tuple[float, CommandEnding], ...]:
+        """The rates of the other commands, laid end to end."""
+        return odds(self.command_rates)
+
+    @cached_property
     def inquiry_odds(self) -> tuple[tuple[float, InquiryEnding], ...]:
         """The rates of lookups, laid end to end."""
         return odds(self.inquiry_rates)
@@ -83,8 +135,18 @@ class Settings(BaseModel):
     @cached_property
     def draws(self) -> bool:
         """Whether anything is left to chance at all."""
-        return bool(
-            self.rates or self.inquiry_rates or self.latency_jitter or self.close_after_reply_rate
+        return any(
+            (
+                self.rates,
+                self.cancel_rates,
+                self.command_rates,
+                self.inquiry_rates,
+                self.latency_jitter,
+                self.close_after_reply_rate,
+                self.webhook_duplicate_rate,
+                self.webhook_loss_rate,
+                self.webhook_delay_rate,
+            )
         )
 
     def changed(self, update: dict[str, Any]) -> "Settings":

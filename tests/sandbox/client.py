@@ -133,6 +133,25 @@ class Gateway:
             timeout_s=timeout_s,
         )
 
+    def cancel(self, *, timeout_s: float = WAIT_S, **wanted: Any) -> Answer:
+        """Cancel; without an imp_uid or merchant_uid the payment of `m1` is meant."""
+        if not {"imp_uid", "merchant_uid"} & set(wanted):
+            wanted["merchant_uid"] = "m1"
+        return self.post("/payments/cancel", timeout_s=timeout_s, **wanted)
+
+    def post(self, path: str, *, timeout_s: float = WAIT_S, **body: Any) -> Answer:
+        """Send a request of the gateway with a JSON body."""
+        headers = self.bearer
+        return self.call("POST", path, json_body=body, headers=headers, timeout_s=timeout_s)
+
+    def post_form(self, path: str, form: dict[str, str], *, method: str = "POST") -> Answer:
+        """Send a request of the gateway with a form."""
+        return self.call(method, path, form=form, headers=self.bearer)
+
+    def delete(self, path: str) -> Answer:
+        """Send a DELETE request of the gateway."""
+        return self.call("DELETE", path, headers=self.bearer)
+
     def again_bytes(self, **changes: Any) -> bytes:
         """Give the bytes of a charge request."""
         body = json.dumps(self.order(**changes)).encode()
@@ -158,6 +177,10 @@ class Gateway:
         path = f"behaviours/{quote(customer_uid, safe='')}"
         self.control("PUT", path, {"script": list(script), **then})
 
+    def behave_on_cancel(self, imp_uid: str, *script: object, **then: object) -> None:
+        """Script the cancels of a payment."""
+        self.control("PUT", f"cancel-behaviours/{imp_uid}", {"script": list(script), **then})
+
     def faults(self, **settings: object) -> dict[str, Any]:
         """Change settings."""
         result: dict[str, Any] = self.control("PUT", "faults", settings)
@@ -173,6 +196,16 @@ class Gateway:
         """Read what charge requests the sandbox saw for a merchant_uid."""
         path = f"requests?merchant_uid={quote(merchant_uid)}"
         rows: list[dict[str, Any]] = self.control("GET", path)["requests"]
+        return rows
+
+    def seen_cancels(self, imp_uid: str) -> list[dict[str, Any]]:
+        """Read what cancel requests the sandbox saw for a payment."""
+        rows: list[dict[str, Any]] = self.control("GET", f"requests?imp_uid={imp_uid}")["requests"]
+        return rows
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """Read the webhooks that were due."""
+        rows: list[dict[str, Any]] = self.control("GET", "webhooks")["webhooks"]
         return rows
 
     def counts(self) -> dict[str, Any]:

@@ -162,7 +162,7 @@ TOO_LARGE = 10**13
         ({"amount": "1004"}, "amount must be a JSON number"),
         ({"amount": True}, "amount must be a JSON number"),
         ({"amount": [1004]}, "amount must be a JSON number"),
-        ({"amount": 1004.5}, "amount must be a whole number of KRW"),
+        ({"amount": 1004.5}, "amount must be a whole number"),
         ({"tax_free": 1005}, "tax_free above amount"),
         ({"tax_free": "0"}, "tax_free must be a JSON number"),
         ({"tax_free": -1}, "tax_free must be between 0 and 1000000000000"),
@@ -182,7 +182,10 @@ TOO_LARGE = 10**13
         ({"extra": {"naverUseCfm": 20990101}}, "extra.naverUseCfm must be a day as YYYYMMDD"),
         ({"extra": {"naverUseCfm": "20990230"}}, "extra.naverUseCfm must be a day as YYYYMMDD"),
         ({"extra": {"naverUseCfm": "2099-01-01"}}, "extra.naverUseCfm must be a day as YYYYMMDD"),
-        ({"extra": {"naverUseCfm": "20200101"}}, "extra.naverUseCfm is before today in Korea"),
+        (
+            {"extra": {"naverUseCfm": "20200101"}},
+            "extra.naverUseCfm is before the day of the charge in Korea",
+        ),
     ],
 )
 def test_what_has_no_published_text_is_refused_in_words_marked_as_ours(

@@ -81,7 +81,9 @@ def test_a_compressed_body_is_not_unpacked(gateway: Gateway) -> None:
         ("GET", AGAIN, "POST"),
         ("PUT", "/users/getToken", "POST"),
         ("DELETE", "/payments/findAll/m1", "GET"),
-        ("POST", "/subscribe/customers/buyer", "GET"),
+        ("POST", "/subscribe/customers/buyer", "DELETE, GET"),
+        ("GET", "/subscribe/payments/unschedule", "POST"),
+        ("DELETE", "/payments/prepare", "GET, POST, PUT"),
     ],
 )
 def test_a_wrong_method_is_405_and_the_right_one_is_named(

@@ -7,23 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from deploy.sandbox import again
-from deploy.sandbox.book import (
+from deploy.sandbox import again, cancel
+from deploy.sandbox.annotations import payment_json
+from deploy.sandbox.book import Book, DuplicatePolicy, Refusal
+from deploy.sandbox.calls import Call
+from deploy.sandbox.endings import DOING, CommandEnding, Ending, Script, Step, draw, odds, pick
+from deploy.sandbox.records import (
     APPROVED,
     BillingKey,
-    Book,
-    DuplicatePolicy,
+    Channel,
     Order,
     Payment,
-    Refusal,
+    Prepared,
     Status,
+    Usage,
     Verdict,
 )
-from deploy.sandbox.calls import Call
-from deploy.sandbox.endings import Ending, Script, Step, draw, odds, pick
 from deploy.sandbox.replies import Wire
+from deploy.sandbox.settings import Settings
 from deploy.sandbox.state import Sandbox
 from deploy.sandbox.tokens import TokenDesk
+from deploy.sandbox.webhooks import Outcome
 
 PACKAGE = Path(again.__file__).parent
 ORDER = Order("buyer", "m1", 1004, "구독")
@@ -76,11 +80,109 @@ def test_a_charge_can_be_walked_through_without_a_loop() -> None:
     call = Call("/subscribe/payments/again", {}, body=json.dumps(order).encode())
 
     charge = again.arrive(sandbox, call)
-    assert (charge.delay_s, charge.late_s) == (0.0, 40.0)
+    assert (charge.fate.delay_s, charge.fate.late_s) == (0.0, 40.0)
     assert again.conclude(sandbox, charge).wire is Wire.CLOSE
     assert sandbox.book.payment_count == 0
     again.book(sandbox, charge)
     assert [payment.status for payment in sandbox.book.payments_of("m1")] == [Status.PAID]
+
+
+def test_a_window_is_booked_under_a_number_of_its_own_kind(book: Book) -> None:
+    policy = DuplicatePolicy.REFUSED_IF_PAID
+    key = book.register(BillingKey("other", inserted_at=50.0, updated_at=50.0))
+    registration = book.enter_window(
+        Order("other", "r1", 1004, "구독"),
+        APPROVED,
+        usage=Usage.ISSUE,
+        channel=Channel.MOBILE,
+        started_at=40.0,
+        at=50.0,
+        policy=policy,
+        key=key,
+    )
+    single = book.enter_window(
+        Order(None, "w1", 2008, "책"),
+        Verdict(Status.FAILED, "사용자 취소"),
+        usage=None,
+        channel=Channel.PC,
+        started_at=60.0,
+        at=70.0,
+        policy=policy,
+    )
+
+    assert isinstance(registration, Payment)
+    assert isinstance(single, Payment)
+    assert (registration.imp_uid, single.imp_uid) == ("imp_1", "imp_2")
+    shown = json.loads(payment_json(registration))
+    assert (shown["status"], shown["customer_uid_usage"]) == ("paid", "issue")
+    assert (shown["channel"], shown["card_name"]) == ("mobile", "테스트카드")
+    shown = json.loads(payment_json(single))
+    assert (shown["status"], shown["fail_reason"]) == ("failed", "사용자 취소")
+    assert (shown["customer_uid"], shown["customer_uid_usage"]) == (None, None)
+    assert (shown["channel"], shown["card_name"], shown["pg_tid"]) == ("pc", None, None)
+    repeated = Order("other", "r1", 1004, "구독")
+    assert book.is_used_up("r1", policy)
+    assert book.charge(repeated, APPROVED, started_at=80.0, at=80.0, policy=policy) is (
+        Refusal.DUPLICATE_ORDER
+    )
+
+
+def test_a_registration_moved_no_money_and_gives_none_back(book: Book) -> None:
+    registration = book.enter_window(
+        ORDER,
+        APPROVED,
+        usage=Usage.ISSUE,
+        channel=Channel.PC,
+        started_at=1.0,
+        at=2.0,
+        policy=DuplicatePolicy.REFUSED_IF_PAID,
+        key=book.key("buyer"),
+    )
+    assert isinstance(registration, Payment)
+    sandbox = Sandbox(TokenDesk("k", "s"), make_book=lambda _clock: book)
+    body = json.dumps({"imp_uid": registration.imp_uid}).encode()
+    cancelling = cancel.arrive(sandbox, Call("/payments/cancel", {}, body=body))
+    reply = cancel.conclude(sandbox, cancelling)
+
+    assert json.loads(reply.body)["message"].startswith("sandbox: a registration ")
+    assert book.payment(registration.imp_uid) == registration
+
+
+def test_a_window_is_bound_to_the_amount_prepared_for_it(book: Book) -> None:
+    assert book.prepared_amount("w1") is None
+    assert book.prepare(Prepared("w1", 1004))
+    assert not book.prepare(Prepared("w1", 2008))
+    assert book.prepared_amount("w1") == 1004
+    assert book.change_prepared(Prepared("w1", 2008))
+    assert book.prepared_amount("w1") == 2008
+    assert not book.change_prepared(Prepared("w2", 2008))
+
+
+def test_webhooks_without_a_server_are_kept_for_whoever_looks() -> None:
+    sandbox = Sandbox(TokenDesk("k", "s"), Settings(webhook_url="http://127.0.0.1:9/"))
+    sandbox.book.register(BillingKey("buyer", inserted_at=0.0, updated_at=0.0))
+    order = {"customer_uid": "buyer", "merchant_uid": "m1", "amount": 1004, "name": "구독"}
+    again.conclude(sandbox, again.arrive(sandbox, Call("/", {}, body=json.dumps(order).encode())))
+
+    (notice,) = sandbox.webhooks.notices
+    assert (notice.body["merchant_uid"], notice.outcome) == ("m1", Outcome.PENDING)
+
+
+def test_every_ending_of_a_cancel_is_answered() -> None:
+    """No ending may be forgotten in the tables that say what it does."""
+    for ending in CommandEnding:
+        sandbox = Sandbox(TokenDesk("k", "s"))
+        sandbox.book.register(BillingKey("buyer", inserted_at=0.0, updated_at=0.0))
+        charged = _charge(sandbox.book)
+        assert isinstance(charged, Payment)
+        sandbox.cancel_scripts[charged.imp_uid] = Script(then=Step(ending))
+        body = json.dumps({"imp_uid": charged.imp_uid}).encode()
+        reply = cancel.conclude(sandbox, cancel.arrive(sandbox, Call("/", {}, body=body)))
+        assert reply.status or reply.wire is not Wire.DELIVER, ending
+        cancelled = sandbox.book.payment(charged.imp_uid)
+        assert cancelled is not None
+        is_done = ending in DOING - {CommandEnding.LATE_SUCCESS}
+        assert (cancelled.status is Status.CANCELLED) is is_done, ending
 
 
 def test_draws_are_even_and_belong_to_their_request() -> None:
