@@ -50,20 +50,20 @@ class WindowReturn:
     """How the buyer comes back, and where PortOne says what became of it.
 
     Sources: both guide pages, ``naverPopupMode`` and ``m_redirect_url``: without a popup there is
-    no callback, so the address is required then; on telephones it is used in either case.
+    no callback, so the address is required then; on telephones it is used in either case. Neither
+    page says what a missing mode means, so it is always sent.
     PortOne's JavaScript SDK, 결제요청 파라미터: ``notice_url``, which takes the place of the
     webhook address set in the console.
     """
 
-    popup: bool | None = None
+    popup: bool = True
     redirect_url: str | None = None
     notice_url: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a window that the buyer could not come back from."""
-        if self.popup is not None:
-            require_truth("naverPopupMode", self.popup)
-        if self.popup is False and self.redirect_url is None:
+        require_truth("naverPopupMode", self.popup)
+        if not self.popup and self.redirect_url is None:
             message = "m_redirect_url must be given where naverPopupMode is false"
             raise InvalidWindowError(message)
         if self.redirect_url is not None:
@@ -72,7 +72,7 @@ class WindowReturn:
             require_url("notice_url", self.notice_url)
 
     def parameters(self) -> dict[str, object]:
-        """Return what was given."""
+        """Return the mode, and what else was given."""
         return given(
             {
                 "naverPopupMode": self.popup,
@@ -82,4 +82,4 @@ class WindowReturn:
         )
 
 
-NO_RETURN = WindowReturn()
+IN_A_POPUP = WindowReturn()

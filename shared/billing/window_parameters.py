@@ -11,18 +11,23 @@ PortOne's present page prefers ``channelKey`` to ``pg``, and names neither ``nav
 it is supported.
 """
 
-import enum
 import re
 from dataclasses import KW_ONLY, InitVar, dataclass
 from datetime import date
-from typing import assert_never
 
 from shared.billing.errors import InvalidWindowError
 from shared.billing.merchant_uid import MERCHANT_UID_LENGTH_MAX
 from shared.billing.money import Price, minimum_amount_text
 from shared.billing.naver_products import NaverProduct, require_order_name, require_products
 from shared.billing.subscription import CUSTOMER_UID_LENGTH_MAX, BillingKeyStatus
-from shared.billing.window_channel import NO_RETURN, Channel, WindowReturn
+from shared.billing.window_channel import IN_A_POPUP, Channel, WindowReturn
+from shared.billing.window_keys import (
+    ActionType,
+    require_change_allowed,
+    require_new_allowed,
+    require_no_changed_key,
+    require_same_key,
+)
 from shared.billing.window_people import NO_BUYER, Purchaser, WindowBuyer, require_impersonal
 from shared.billing.window_text import (
     given,
@@ -83,7 +88,7 @@ class OneOffWindow:
     _: KW_ONLY
     name: str | None = None
     buyer: WindowBuyer = NO_BUYER
-    back: WindowReturn = NO_RETURN
+    back: WindowReturn = IN_A_POPUP
     used_on: date | None = None
     purchaser: Purchaser | None = None
     merchant_user_key: str | None = None
@@ -153,13 +158,6 @@ class OneOffWindow:
         return _told(self.parameters())
 
 
-class ActionType(enum.StrEnum):
-    """``naverActionType``: a first registration, or another method under the same billing key."""
-
-    NEW = "NEW"
-    CHANGE = "CHANGE"
-
-
 @dataclass(frozen=True, slots=True)
 class RegistrationWindow:
     """The registration of a billing key, or the change of its payment method.
@@ -199,7 +197,7 @@ class RegistrationWindow:
     _: KW_ONLY
     action: ActionType = ActionType.NEW
     product_count: int = 1
-    back: WindowReturn = NO_RETURN
+    back: WindowReturn = IN_A_POPUP
     custom_data: str | None = None
     existing_key: InitVar[BillingKeyStatus | None]
     changed_customer_uid: InitVar[str | None] = None
@@ -226,15 +224,12 @@ class RegistrationWindow:
         if self.custom_data is not None:
             json_object("custom_data", self.custom_data)
         _require_action(self.action)
-        match self.action:
-            case ActionType.NEW:
-                require_new_allowed(existing_key)
-                _require_no_changed_key(changed_customer_uid)
-            case ActionType.CHANGE:
-                require_change_allowed(existing_key, change_supported=change_supported)
-                _require_same_key(self.customer_uid, changed_customer_uid)
-            case _:
-                assert_never(self.action)
+        if self.action is ActionType.CHANGE:
+            require_change_allowed(existing_key, change_supported=change_supported)
+            require_same_key(self.customer_uid, changed_customer_uid)
+        else:
+            require_new_allowed(existing_key)
+            require_no_changed_key(changed_customer_uid)
 
     def __repr__(self) -> str:
         """Name the registration; hide the billing key and the person."""
@@ -268,65 +263,6 @@ class RegistrationWindow:
     def told(self) -> dict[str, object]:
         """Return the part of ``parameters()`` that events and logs may carry."""
         return _told(self.parameters())
-
-
-def require_new_allowed(existing: BillingKeyStatus | None) -> None:
-    """Refuse a first registration for a buyer who has a billing key that is alive.
-
-    Source: Korean guide page, ``naverActionType``: a further key of the same buyer without it
-    leaves the earlier method registered in the buyer's Naver Pay account. A key that is dead or
-    deleted has left nothing there to change, and one that was never confirmed is none yet.
-
-    Raises:
-        InvalidWindowError: The key is in use, or its deletion is not confirmed yet.
-    """
-    match existing:
-        case None | BillingKeyStatus.PENDING | BillingKeyStatus.DEAD | BillingKeyStatus.DELETED:
-            return
-        case BillingKeyStatus.ACTIVE:
-            message = (
-                "the buyer has a billing key that is in use: a NEW registration would leave its "
-                "payment method registered in the buyer's Naver Pay account; open the window with "
-                "CHANGE and the same customer_uid instead, or delete the billing key first"
-            )
-        case BillingKeyStatus.DELETING:
-            message = (
-                "the buyer's billing key is being deleted: until that is confirmed its payment "
-                "method may still be registered in the buyer's Naver Pay account; wait for it, "
-                "then register NEW"
-            )
-        case _:
-            assert_never(existing)
-    raise InvalidWindowError(message)
-
-
-def require_change_allowed(existing: BillingKeyStatus | None, *, change_supported: bool) -> None:
-    """Refuse a change where there is nothing to change, or where PortOne may not know the word.
-
-    Source: Korean guide page, ``naverActionType``. The English page does not know it and PortOne's
-    present page has dropped it, so the caller must say that it is supported. A dead key may be
-    changed: the buyer's past due invoices then go on under the same ``customer_uid``.
-
-    Raises:
-        InvalidWindowError: ``CHANGE`` is switched off, or no key was ever confirmed or is left.
-    """
-    if not change_supported:
-        message = (
-            "CHANGE is switched off: PortOne's present documents do not name naverActionType; "
-            "switch it on once PortOne has confirmed it for this channel, or delete the billing "
-            "key and register NEW"
-        )
-        raise InvalidWindowError(message)
-    match existing:
-        case BillingKeyStatus.ACTIVE | BillingKeyStatus.DEAD:
-            return
-        case BillingKeyStatus.DELETING:
-            message = "the billing key is being deleted; wait for it, then register NEW"
-        case None | BillingKeyStatus.PENDING | BillingKeyStatus.DELETED:
-            message = "there is no confirmed billing key to change; register NEW instead"
-        case _:
-            assert_never(existing)
-    raise InvalidWindowError(message)
 
 
 def require_merchant_uid(merchant_uid: object) -> None:
@@ -374,23 +310,6 @@ def _require_action(action: object) -> None:
     """Refuse a mere text: it would pass for the member that it equals, and then not be sent."""
     if not isinstance(action, ActionType):
         message = f"naverActionType must be an ActionType, NEW or CHANGE, not {action!r}"
-        raise InvalidWindowError(message)
-
-
-def _require_same_key(customer_uid: str, changed_customer_uid: str | None) -> None:
-    """Refuse a change under another billing key, without repeating either.
-
-    Source: Korean guide page, ``naverActionType``: the same ``customer_uid`` again.
-    """
-    if changed_customer_uid != customer_uid:
-        message = "CHANGE must carry the customer_uid of the billing key that it changes"
-        raise InvalidWindowError(message)
-
-
-def _require_no_changed_key(changed_customer_uid: str | None) -> None:
-    """Refuse a first registration that says it changes a key: one of the two is a mistake."""
-    if changed_customer_uid is not None:
-        message = "NEW changes no billing key; give changed_customer_uid with CHANGE only"
         raise InvalidWindowError(message)
 
 

@@ -114,8 +114,8 @@ def json_object(label: str, text: object) -> dict[str, object]:
         raise InvalidWindowError(message)
     try:
         value = json.loads(text)
-        # Python reads NaN, Infinity and 1e999; JavaScript's JSON has no word for them.
-        json.dumps(value, allow_nan=False)
+        # Python reads NaN, 1e999 and half a character; other readers of JSON do not.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise InvalidWindowError(message) from None
     if not isinstance(value, dict):

@@ -61,6 +61,10 @@ class SandboxControl:
         suffix = f"?merchant_uid={merchant_uid}" if merchant_uid else ""
         return self._ask("GET", f"/_sandbox/requests{suffix}")
 
+    def shop(self, parameters: Mapping[str, Any]) -> str:
+        """Return the address of a shop's page that opens the window with these parameters."""
+        return self.url + str(self._ask("POST", "/_sandbox/shop", dict(parameters))["url"])
+
     def _ask(self, method: str, path: str, body: object = None) -> Any:
         response = self._client.request(method, path, json=body)
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"

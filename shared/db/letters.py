@@ -1,0 +1,245 @@
+"""Dead letters as people decide them: read, taken up again, or put away."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.attempt import AttemptStatus
+from shared.billing.refund import RefundStatus
+
+
+class LetterKind(enum.StrEnum):
+    """What a letter is about."""
+
+    ATTEMPT = "attempt"
+    MESSAGE = "message"
+    PAYMENT = "payment"
+    REFUND = "refund"
+
+
+class Resolution(enum.StrEnum):
+    """What a person did with a letter."""
+
+    REQUEUED = "requeued"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter, with where its attempt or refund stands.
+
+    ``payload`` may hold what a merchant's command said, a billing key among it.
+    """
+
+    id: int
+    kind: LetterKind
+    cause: str
+    attempt_id: int | None
+    attempt_status: AttemptStatus | None
+    refund_id: int | None
+    refund_status: RefundStatus | None
+    resolution: Resolution | None
+    resolved_at: datetime | None
+    created_at: datetime
+    payload: Mapping[str, Any] = field(repr=False)
+
+
+async def newest(
+    connection: AsyncConnection, *, limit: int, resolved: bool = False
+) -> list[Letter]:
+    """Return the newest letters, newest first; those that were decided only where asked for."""
+    rows = await connection.execute(_NEWEST, {"limit": limit, "resolved": resolved})
+    return [_letter(row) for row in rows]
+
+
+async def lock(connection: AsyncConnection, letter_id: int) -> Letter | None:
+    """Return one letter, locked until the caller's transaction ends."""
+    row = (await connection.execute(_LOCK, {"id": letter_id})).first()
+    return _letter(row) if row else None
+
+
+async def get(connection: AsyncConnection, letter_id: int) -> Letter | None:
+    """Return one letter."""
+    row = (await connection.execute(_GET, {"id": letter_id})).first()
+    return _letter(row) if row else None
+
+
+async def resolve(
+    connection: AsyncConnection, letter_id: int, resolution: Resolution, now: datetime
+) -> None:
+    """Say what was done with a letter that the caller holds locked."""
+    await connection.execute(
+        text("UPDATE dead_letters SET resolution = :resolution, resolved_at = :now WHERE id = :id"),
+        {"id": letter_id, "resolution": resolution, "now": now},
+    )
+
+
+async def ask_again_about_attempt(
+    connection: AsyncConnection, attempt_id: int, now: datetime
+) -> bool:
+    """Have the gateway asked about a parked attempt, its deadline counted anew."""
+    done = await connection.execute(
+        text(
+            """
+            UPDATE payment_attempts
+            SET status = 'unknown', inquire_at = :now, dispatched_at = NULL, unknown_since = :now,
+                inquiries = 0, no_records = 0
+            WHERE id = :id AND status = 'parked'
+            RETURNING id
+            """
+        ),
+        {"id": attempt_id, "now": now},
+    )
+    return done.first() is not None
+
+
+async def ask_again_about_refund(
+    connection: AsyncConnection, refund_id: int, now: datetime
+) -> bool:
+    """Have the payment of a parked refund read, its deadline counted anew."""
+    done = await connection.execute(
+        text(
+            """
+            UPDATE refunds
+            SET status = 'unknown', inquire_at = :now, dispatched_at = NULL, unknown_since = :now,
+                inquiries = 0, not_done = 0
+            WHERE id = :id AND status = 'parked' AND checksum IS NOT NULL
+            RETURNING id
+            """
+        ),
+        {"id": refund_id, "now": now},
+    )
+    return done.first() is not None
+
+
+async def look_again_at_payment(connection: AsyncConnection, imp_uid: str, now: datetime) -> bool:
+    """Have a payment read again of which somebody once said something."""
+    done = await connection.execute(
+        text(
+            """
+            UPDATE hints SET next_read_at = :now, dispatched_at = NULL, reads = 0, finding = NULL
+            WHERE imp_uid = :imp_uid
+            RETURNING id
+            """
+        ),
+        {"imp_uid": imp_uid, "now": now},
+    )
+    return done.first() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """What was given up: the ids and amounts that an event about it tells."""
+
+    subscription_id: Any
+    data: Mapping[str, Any]
+
+
+async def give_up_attempt(
+    connection: AsyncConnection, attempt_id: int, message: str
+) -> GivenUp | None:
+    """End a parked attempt and its open invoice without a payment; money that comes is told.
+
+    Returns None where the attempt is not parked any more.
+    """
+    row = (
+        await connection.execute(_GIVE_UP_ATTEMPT, {"id": attempt_id, "message": message})
+    ).first()
+    if row is None:
+        return None
+    return GivenUp(
+        row.subscription_id,
+        {
+            "invoice_id": row.id,
+            "period_index": row.period_index,
+            "amount": row.amount,
+            "tax_free": row.tax_free,
+        },
+    )
+
+
+async def give_up_refund(
+    connection: AsyncConnection, refund_id: int, message: str, now: datetime
+) -> GivenUp | None:
+    """End a parked refund; returns None where it is not parked any more."""
+    row = (
+        await connection.execute(_GIVE_UP_REFUND, {"id": refund_id, "message": message, "now": now})
+    ).first()
+    if row is None:
+        return None
+    return GivenUp(
+        row.subscription_id,
+        {
+            "refund_id": row.id,
+            "imp_uid": row.imp_uid,
+            "merchant_uid": row.merchant_uid,
+            "amount": row.amount,
+            "tax_free": row.tax_free,
+        },
+    )
+
+
+_SELECT = """
+    SELECT l.id, l.kind, l.cause, l.attempt_id, a.status AS attempt_status, l.refund_id,
+        r.status AS refund_status, l.resolution, l.resolved_at, l.created_at, l.payload
+    FROM dead_letters l
+    LEFT JOIN payment_attempts a ON a.id = l.attempt_id
+    LEFT JOIN refunds r ON r.id = l.refund_id
+"""
+_NEWEST = text(
+    f"{_SELECT} WHERE :resolved OR l.resolved_at IS NULL ORDER BY l.id DESC LIMIT :limit"
+)
+_GET = text(f"{_SELECT} WHERE l.id = :id")
+_LOCK = text(f"{_SELECT} WHERE l.id = :id FOR NO KEY UPDATE OF l")
+_GIVE_UP_ATTEMPT = text(
+    """
+    WITH ended AS (
+        UPDATE payment_attempts SET status = 'void', message = :message
+        WHERE id = :id AND status = 'parked'
+        RETURNING invoice_id
+    ), closed AS (
+        UPDATE invoices i
+        SET status = 'uncollectible', message = :message, next_attempt_at = NULL,
+            dispatched_at = NULL
+        FROM ended e WHERE i.id = e.invoice_id AND i.status = 'open'
+        RETURNING i.id
+    )
+    SELECT i.id, i.subscription_id, i.period_index, i.amount, i.tax_free
+    FROM ended e JOIN invoices i ON i.id = e.invoice_id
+    """
+)
+_GIVE_UP_REFUND = text(
+    """
+    WITH ended AS (
+        UPDATE refunds SET status = 'void', message = :message, settled_at = :now
+        WHERE id = :id AND status = 'parked'
+        RETURNING *
+    )
+    SELECT e.id, e.amount, e.tax_free, p.imp_uid, p.merchant_uid, i.subscription_id
+    FROM ended e
+    JOIN payments p ON p.id = e.payment_id
+    LEFT JOIN payment_attempts a ON a.id = p.attempt_id
+    LEFT JOIN invoices i ON i.id = a.invoice_id
+    """
+)
+
+
+def _letter(row: Row[Any]) -> Letter:
+    return Letter(
+        id=row.id,
+        kind=LetterKind(row.kind),
+        cause=row.cause,
+        attempt_id=row.attempt_id,
+        attempt_status=None if row.attempt_status is None else AttemptStatus(row.attempt_status),
+        refund_id=row.refund_id,
+        refund_status=None if row.refund_status is None else RefundStatus(row.refund_status),
+        resolution=None if row.resolution is None else Resolution(row.resolution),
+        resolved_at=row.resolved_at,
+        created_at=row.created_at,
+        payload=row.payload,
+    )
