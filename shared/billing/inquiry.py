@@ -24,6 +24,8 @@ class RecordStatus(enum.StrEnum):
 
 # The usage of a billing key's registration: it looks like a paid payment and moved no money.
 REGISTRATION = "issue"
+# The usages of money charged when asked for; a window's payment has none.
+CHARGES = frozenset({None, "payment"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ class PaymentRecord:
     def is_registration(self) -> bool:
         """Whether this is the registration of a billing key, which moved no money."""
         return self.usage == REGISTRATION
+
+    @property
+    def is_charge(self) -> bool:
+        """Whether money was asked for here: by no registration, and by no schedule of PortOne's."""
+        return self.usage in CHARGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +143,6 @@ def _mismatch(expected: Expectation, record: PaymentRecord) -> str | None:
         return f"the record is of {record.amount} won, {expected.amount} were sent"
     if record.customer_uid != expected.customer_uid:
         return "the record is of another buyer"
+    if not record.is_charge:
+        return f"the record is of usage {record.usage}, which is no charge of ours"
     return None

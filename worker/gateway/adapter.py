@@ -6,10 +6,12 @@ from datetime import date
 from shared.billing.attempt import Claim
 from shared.billing.inquiry import PaymentRecord, StillUnresolved
 from shared.billing.outcome import Outcome
+from shared.billing.refund import RefundClaim, RefundOutcome, Requester
+from shared.billing.window import KeyHeld, Prepared
 from worker.gateway.client import PortOne
 from worker.gateway.errors import GatewayError
 from worker.gateway.fence import Fence
-from worker.gateway.requests import ChargeRequest
+from worker.gateway.requests import ChargeRequest, UnfitRequest
 
 
 class PortOneGateway:
@@ -40,5 +42,52 @@ class PortOneGateway:
         """Return every record under a ``merchant_uid``, oldest first, or why nobody could say."""
         try:
             return await self._client.payments_of(merchant_uid)
+        except GatewayError as error:
+            return StillUnresolved(str(error))
+
+    async def refund(self, claim: RefundClaim, *, claimed_at_s: float) -> RefundOutcome:
+        """Send one refund and return how it ended."""
+        return await self._client.refund(claim, Fence(claimed_at_s, self._send_window_s))
+
+    async def payment(self, imp_uid: str) -> PaymentRecord | StillUnresolved | None:
+        """Return a payment, None if the gateway says there is none, or why nobody could say."""
+        try:
+            return await self._client.payment(imp_uid)
+        except UnfitRequest:
+            # Webhooks and browsers may tell anything: no payment is called so.
+            return None
+        except GatewayError as error:
+            return StillUnresolved(str(error))
+
+    async def key(self, customer_uid: str) -> KeyHeld | StillUnresolved | None:
+        """Return a billing key, None if the gateway holds none, or why nobody could say."""
+        try:
+            held = await self._client.customer(customer_uid)
+        except GatewayError as error:
+            return StillUnresolved(str(error))
+        return None if held is None else KeyHeld(held.updated_at)
+
+    async def delete_key(
+        self, customer_uid: str, *, reason: str, requester: Requester
+    ) -> StillUnresolved | None:
+        """Delete a billing key; None once the gateway holds it no more."""
+        try:
+            await self._client.delete_customer(customer_uid, reason=reason, requester=requester)
+        except GatewayError as error:
+            return StillUnresolved(str(error))
+        return None
+
+    async def revoke_schedules(self, customer_uid: str) -> StillUnresolved | None:
+        """Revoke every reservation of a billing key; None once there is none."""
+        try:
+            await self._client.unschedule(customer_uid)
+        except GatewayError as error:
+            return StillUnresolved(str(error))
+        return None
+
+    async def prepare(self, merchant_uid: str, amount: int) -> Prepared | StillUnresolved:
+        """Register the amount of a window beforehand; harmless to repeat."""
+        try:
+            return Prepared(await self._client.prepare(merchant_uid, amount))
         except GatewayError as error:
             return StillUnresolved(str(error))

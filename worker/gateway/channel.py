@@ -108,10 +108,12 @@ class Channel:
             url = self._urls[path] = httpx.URL(f"{self._base}{path}")
         return await self._send("POST", url, token, departure or Departure(), body)
 
-    async def get(self, path_and_query: str, *, token: str) -> Reply:
-        """Ask for a path, whose parts are percent-encoded already."""
+    async def call(
+        self, method: str, path_and_query: str, body: bytes = b"", *, token: str
+    ) -> Reply:
+        """Make a call that moves no money; the parts of its path are percent-encoded already."""
         url = httpx.URL(f"{self._base}{path_and_query}")
-        return await self._send("GET", url, token, Departure())
+        return await self._send(method, url, token, Departure(), body)
 
     async def aclose(self) -> None:
         """Close every connection."""

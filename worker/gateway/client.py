@@ -1,33 +1,32 @@
-"""PortOne V1 in typed calls: one that charges and is never repeated, and some that look up."""
+"""PortOne V1 in typed calls: two that move money and are never repeated, and some that do not."""
 
 import asyncio
 import json
 import ssl
 
 from shared.billing.inquiry import PaymentRecord, RecordStatus
-from shared.billing.outcome import (
-    FaultScope,
-    Misconfigured,
-    NotSent,
-    Outcome,
-    Throttled,
-    Unknown,
-)
+from shared.billing.outcome import FaultScope, Misconfigured, Outcome
+from shared.billing.refund import RefundClaim, RefundOutcome, Requester
 from shared.billing.use_confirmation import korean_date
 from shared.clock import Clock, WallClock, boot_clock_s
+from worker.gateway import texts
+from worker.gateway.calls import Call, Calls, segment
 from worker.gateway.channel import Channel, Reply
-from worker.gateway.errors import (
-    GatewayError,
-    GatewayMisconfigured,
-    GatewayThrottled,
-    GatewayUnavailable,
-)
-from worker.gateway.failures import TotalTimeout, outcome_of_failure
-from worker.gateway.fence import Departure, Fence
-from worker.gateway.lookups import Lookups, segment
-from worker.gateway.outcomes import HTTP_OK, HTTP_UNAUTHORIZED, outcome_of_reply
+from worker.gateway.errors import GatewayRefused, GatewayUnavailable
+from worker.gateway.fence import Fence
+from worker.gateway.outcomes import HTTP_OK, outcome_of_reply
+from worker.gateway.refund_outcomes import outcome_of_refund
 from worker.gateway.refusals import error_of_failure, error_of_reply
-from worker.gateway.requests import ChargeRequest, UnfitRequest, body_of
+from worker.gateway.requests import (
+    ChargeRequest,
+    UnfitRequest,
+    body_of,
+    deletion_query,
+    prepare_body,
+    refund_body_of,
+    unschedule_body,
+)
+from worker.gateway.sends import Sends
 from worker.gateway.settings import GatewaySettings
 from worker.gateway.tokens import Tokens
 from worker.gateway.wire import (
@@ -36,12 +35,17 @@ from worker.gateway.wire import (
     Customer,
     Payment,
     PaymentPage,
+    PreparedAmount,
     Unreadable,
     reader,
 )
 
 _GET_TOKEN = "/users/getToken"  # noqa: S105 - a path
 _AGAIN = "/subscribe/payments/again"
+_CANCEL = "/payments/cancel"
+_CUSTOMERS = "/subscribe/customers"
+_PREPARE = "/payments/prepare"
+_UNSCHEDULE = "/subscribe/payments/unschedule"
 _PAGE_LENGTH = 100
 _PAGES_MAX = 10
 
@@ -49,12 +53,16 @@ _read_auth = reader(Auth)
 _read_customer = reader(Customer)
 _read_page = reader(PaymentPage)
 _read_payment = reader(Payment)
+_read_prepared = reader(PreparedAmount)
+# An object or a list, as the versions of the documents differ.
+_read_revoked = reader(object)
 
 
 class PortOne:
     """The gateway of one merchant.
 
-    ``charge`` returns how it ended, always. The others raise ``GatewayError`` when nobody can say.
+    ``charge`` and ``refund`` return how it ended, always. The others may be repeated at will, and
+    raise ``GatewayError`` when nobody can say.
     An instance belongs to the event loop that first uses it.
     """
 
@@ -70,14 +78,11 @@ class PortOne:
         self._clock = clock or WallClock()
         self._channel = Channel(settings, ssl_context)
         self._tokens = Tokens(self._issue_token, boot_clock_s)
-        self._lookups = Lookups(self._channel, self._tokens, settings.total_timeout_s)
+        self._sends = Sends(self._channel, self._tokens, settings.total_timeout_s)
+        self._calls = Calls(self._channel, self._tokens, settings.total_timeout_s)
 
     async def charge(self, request: ChargeRequest, fence: Fence) -> Outcome:
-        """Charge a billing key once and return how it ended.
-
-        The request is written at most once, or twice if the gateway answers 401 to the first: that
-        answer is given before anything is done. Nothing is written once the fence is closed.
-        """
+        """Charge a billing key once and return how it ended; see ``Sends``."""
         settings = self._settings
         try:
             body = body_of(
@@ -87,27 +92,29 @@ class PortOne:
             )
         except UnfitRequest as unfit:
             return Misconfigured(str(unfit), FaultScope.REQUEST)
-        send = _Send(self._channel, self._tokens, body, fence)
+
+        def read(reply: Reply) -> Outcome:
+            return outcome_of_reply(
+                reply.status_code,
+                reply.headers,
+                reply.body,
+                request.expectation,
+                settings.dead_method_markers,
+            )
+
+        return await self._sends.send(_AGAIN, body, fence, read)
+
+    async def refund(self, claim: RefundClaim, fence: Fence) -> RefundOutcome:
+        """Give money back once and return how it ended; see ``Sends``."""
         try:
-            async with asyncio.timeout(settings.total_timeout_s):
-                reply = await send.reply()
-        except GatewayError as error:
-            return _outcome_without_token(error)
-        except TimeoutError:
-            late = TotalTimeout(f"not over within {settings.total_timeout_s} s")
-            return outcome_of_failure(late, bytes_may_have_left=send.bytes_may_have_left)
-        except Exception as error:  # noqa: BLE001 - whatever it is, money may have moved
-            return outcome_of_failure(error, bytes_may_have_left=send.bytes_may_have_left)
-        if not send.bytes_may_have_left:
-            # The record and the reply contradict each other: then neither may be built upon.
-            return Unknown("a reply came to a request that was not seen to leave")
-        return outcome_of_reply(
-            reply.status_code,
-            reply.headers,
-            reply.body,
-            request.expectation,
-            settings.dead_method_markers,
-        )
+            body = refund_body_of(claim)
+        except UnfitRequest as unfit:
+            return Misconfigured(str(unfit), FaultScope.REQUEST)
+
+        def read(reply: Reply) -> RefundOutcome:
+            return outcome_of_refund(reply.status_code, reply.headers, reply.body, claim)
+
+        return await self._sends.send(_CANCEL, body, fence, read)
 
     async def payments_of(self, merchant_uid: str) -> list[PaymentRecord]:
         """Return every record under a ``merchant_uid``, oldest first; none at all is an empty list.
@@ -122,7 +129,7 @@ class PortOne:
         for number in range(1, _PAGES_MAX + 1):
             path = f"/payments/findAll/{segment(merchant_uid)}"
             query = f"?page={number}&limit={_PAGE_LENGTH}&sorting=started"
-            page = await self._lookups.ask(path + query, _read_page)
+            page = await self._calls.make(Call(path + query, _read_page))
             if page is None and not payments:
                 return []
             if page is None or (page.total and not page.payments):
@@ -146,7 +153,7 @@ class PortOne:
         path = f"/payments/find/{segment(merchant_uid)}"
         if status is not None:
             path += f"/{status}"
-        payment = await self._lookups.ask(path, _read_payment)
+        payment = await self._calls.make(Call(path, _read_payment))
         return None if payment is None else payment.record()
 
     async def payment(self, imp_uid: str) -> PaymentRecord | None:
@@ -158,7 +165,7 @@ class PortOne:
         path = f"/payments/{segment(imp_uid)}"
         if self._settings.test_mode:
             path += "?include_sandbox=true"
-        payment = await self._lookups.ask(path, _read_payment)
+        payment = await self._calls.make(Call(path, _read_payment))
         return None if payment is None else payment.record()
 
     async def customer(self, customer_uid: str) -> BillingKeyRecord | None:
@@ -167,9 +174,78 @@ class PortOne:
         Raises:
             GatewayError: Nobody can say.
         """
-        path = f"/subscribe/customers/{segment(customer_uid)}"
-        customer = await self._lookups.ask(path, _read_customer, secret=customer_uid)
+        path = f"{_CUSTOMERS}/{segment(customer_uid)}"
+        customer = await self._calls.make(Call(path, _read_customer, secret=customer_uid))
         return None if customer is None else customer.record()
+
+    async def delete_customer(
+        self, customer_uid: str, *, reason: str, requester: Requester
+    ) -> None:
+        """Delete a billing key for good; one that is not there has been deleted.
+
+        Reservations go first: PortOne does not revoke them with the key (V1 spec, ``customers``).
+
+        Raises:
+            GatewayError: Nobody can say whether it is gone.
+            UnfitRequest: There is no reason, or no such key.
+        """
+        query = deletion_query(reason, requester)
+        path = f"{_CUSTOMERS}/{segment(customer_uid)}?{query}"
+        await self._calls.make(Call(path, _read_customer, "DELETE", secret=customer_uid))
+
+    async def unschedule(self, customer_uid: str) -> None:
+        """Revoke every reservation of a billing key; where there is none, none is left.
+
+        Raises:
+            GatewayError: Nobody can say whether all are revoked.
+            UnfitRequest: There is no such key.
+        """
+        await self._calls.make(
+            Call(
+                _UNSCHEDULE,
+                _read_revoked,
+                "POST",
+                unschedule_body(customer_uid),
+                absent=texts.NOTHING_SCHEDULED + texts.UNREGISTERED,
+                absent_by_status=False,
+                secret=customer_uid,
+            )
+        )
+
+    async def prepare(self, merchant_uid: str, amount: int) -> str | None:
+        """Bind the windows of a ``merchant_uid`` to an amount; return a refusal byte for byte.
+
+        What is bound already is compared and never changed: another amount was bound by somebody
+        else, and a window of theirs may be open.
+
+        Raises:
+            GatewayError: Nobody can say whether it is bound.
+            UnfitRequest: No window is of that name or amount.
+        """
+        body = prepare_body(merchant_uid, amount)
+        try:
+            bound = await self._calls.make(
+                Call(_PREPARE, _read_prepared, "POST", body, absent=(), absent_by_status=False)
+            )
+        except GatewayRefused as refused:
+            refusal = refused.message
+        else:
+            if bound is None or not bound.binds(merchant_uid, amount):
+                message = "the gateway says that it has bound something else"
+                raise GatewayUnavailable(message)
+            return None
+        if not texts.says(texts.PREPARED_ALREADY, refusal):
+            return refusal
+        return None if await self._is_prepared(merchant_uid, amount) else refusal
+
+    async def _is_prepared(self, merchant_uid: str, amount: int) -> bool:
+        """Say whether it is this amount to which a ``merchant_uid`` is bound."""
+        path = f"{_PREPARE}/{segment(merchant_uid)}"
+        found = await self._calls.make(Call(path, _read_prepared, absent=texts.NOT_PREPARED))
+        if found is None:
+            message = "the gateway says that an amount is bound, and shows none"
+            raise GatewayUnavailable(message)
+        return found.binds(merchant_uid, amount)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -201,43 +277,3 @@ class PortOne:
                 "imp_secret": self._settings.imp_secret.get_secret_value(),
             }
         ).encode()
-
-
-class _Send:
-    """One charge on its way, with the record of its last departure."""
-
-    def __init__(self, channel: Channel, tokens: Tokens, body: bytes, fence: Fence) -> None:
-        self._channel = channel
-        self._tokens = tokens
-        self._body = body
-        self._fence = fence
-        self._departure = Departure(fence)
-
-    @property
-    def bytes_may_have_left(self) -> bool:
-        """Whether bytes of the request may have left, and were not refused with a 401."""
-        return self._departure.bytes_may_have_left
-
-    async def reply(self) -> Reply:
-        """Return the gateway's reply, to a second departure if the first got a 401."""
-        token = await self._tokens.current()
-        reply = await self._post(token)
-        if reply.status_code == HTTP_UNAUTHORIZED:
-            self._tokens.refuse(token)
-            self._departure = Departure(self._fence)
-            reply = await self._post(await self._tokens.current())
-        return reply
-
-    async def _post(self, token: str) -> Reply:
-        return await self._channel.post(_AGAIN, self._body, token=token, departure=self._departure)
-
-
-def _outcome_without_token(error: GatewayError) -> NotSent | Throttled | Misconfigured:
-    """Return how a charge ended that had no token to be sent with."""
-    match error:
-        case GatewayMisconfigured(message=message):
-            return Misconfigured(message, FaultScope.GATEWAY)
-        case GatewayThrottled(cause=cause, retry_after_s=retry_after_s):
-            return Throttled(cause, retry_after_s)
-        case _:
-            return NotSent(f"no token: {error}")

@@ -2,6 +2,7 @@
 
     GatewayError
     ├── GatewayUnavailable    it could not be asked, or could not answer; ask later
+    │   └── GatewayRefused    it answered no, in words that are not among those we know
     ├── GatewayThrottled      it told us to wait, and did nothing else
     └── GatewayMisconfigured  it refused us for a fault of ours: key, permission, parameter
 
@@ -23,6 +24,18 @@ class GatewayUnavailable(GatewayError):  # noqa: N818 - a state of the gateway, 
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
         self.cause = cause
+
+
+class GatewayRefused(GatewayUnavailable):
+    """The gateway answered no; what the words mean is for the caller to know.
+
+    Attributes:
+        message: The gateway's own words, byte for byte.
+    """
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(cause)
+        self.message = message
 
 
 class GatewayThrottled(GatewayError):  # noqa: N818 - as above

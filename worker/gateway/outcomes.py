@@ -40,6 +40,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
+from typing import TypeAlias, TypeVar
 
 from shared.billing.inquiry import Expectation, RecordStatus
 from shared.billing.outcome import (
@@ -56,24 +57,32 @@ from shared.billing.outcome import (
 from worker.gateway import texts
 from worker.gateway.wire import Payment, Refusal, instant, reader
 
+T = TypeVar("T")
+# What a text means, row by row; the first that is held by a message wins.
+TextTable: TypeAlias = tuple[tuple[tuple[texts.KnownText, ...], Callable[[str], T]], ...]
+
 HTTP_OK = 200
 HTTP_UNAUTHORIZED = 401
+# Under any other status nothing a body says is believed.
+ANSWERS = frozenset({HTTP_OK, *range(400, 500)})
 _HTTP_THROTTLED = 429
 _HTTP_UNAVAILABLE = 503
-_CLIENT_ERRORS = range(400, 500)
 _OUR_FAULT = {400: FaultScope.REQUEST, 401: FaultScope.GATEWAY, 403: FaultScope.GATEWAY}
 
 # A longer wait is asked for again after it: nobody should silence us for a day by one header.
 RETRY_AFTER_MAX_S = 3600.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
-_BY_TEXT: tuple[tuple[tuple[texts.KnownText, ...], Callable[[str], Outcome]], ...] = (
+FAULTS_BY_TEXT: TextTable[Misconfigured] = (
+    (texts.NOT_PERMITTED, partial(Misconfigured, scope=FaultScope.GATEWAY)),
+    (texts.BAD_PARAMETER, partial(Misconfigured, scope=FaultScope.REQUEST)),
+)
+_BY_TEXT: TextTable[Outcome] = (
     (texts.IN_PROGRESS, Unknown),
     (texts.TOLD_TO_WAIT, Throttled),
     (texts.DUPLICATE, Duplicate),
     (texts.UNREGISTERED, MethodDead),
-    (texts.NOT_PERMITTED, partial(Misconfigured, scope=FaultScope.GATEWAY)),
-    (texts.BAD_PARAMETER, partial(Misconfigured, scope=FaultScope.REQUEST)),
+    *FAULTS_BY_TEXT,
 )
 
 _read_payment = reader(Payment)
@@ -97,15 +106,41 @@ def outcome_of_reply(
         expected: What was sent.
         dead_method_markers: Parts of a ``fail_reason`` after which no dunning helps.
     """
+    return decide(
+        status_code,
+        headers,
+        body,
+        of_payment=lambda payment: _of_payment(payment, expected, dead_method_markers),
+        of_refusal=_of_refusal,
+    )
+
+
+def decide(
+    status_code: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    of_payment: Callable[[Payment], T],
+    of_refusal: Callable[[int, Refusal], T],
+) -> T | Throttled | Misconfigured | Unknown:
+    """Return what a reply means for what was sent, whether it takes money or gives it back.
+
+    Args:
+        status_code: Of HTTP.
+        headers: Of the reply.
+        body: As it came.
+        of_payment: What the payment in a processed reply means.
+        of_refusal: What a code other than 0 means under an HTTP status that may hold an answer.
+    """
     if (throttled := told_to_wait(status_code, headers)) is not None:
         return throttled
-    if status_code != HTTP_OK and status_code not in _CLIENT_ERRORS:
+    if status_code not in ANSWERS:
         return Unknown(f"HTTP {status_code}")
     match _read_payment(body):
         case Refusal() as refusal:
-            return _of_refusal(status_code, refusal)
+            return of_refusal(status_code, refusal)
         case Payment() as payment if status_code == HTTP_OK:
-            return _of_payment(payment, expected, dead_method_markers)
+            return of_payment(payment)
         case Payment():
             return Unknown(f"HTTP {status_code} with code 0")
         case unreadable:
@@ -162,9 +197,14 @@ def _of_failed(payment: Payment, dead_method_markers: tuple[str, ...]) -> Outcom
 
 def by_text(message: str) -> Outcome | None:
     """Return what a text of the gateway means, or None if nobody has seen it."""
-    for table, outcome in _BY_TEXT:
-        if texts.says(table, message):
-            return outcome(message)
+    return told_by(_BY_TEXT, message)
+
+
+def told_by(table: TextTable[T], message: str) -> T | None:
+    """Return what the first row that knows a text says of it, or None."""
+    for known, meaning in table:
+        if texts.says(known, message):
+            return meaning(message)
     return None
 
 

@@ -6,11 +6,12 @@ from shared.billing.outcome import Misconfigured, Throttled
 from worker.gateway.errors import (
     GatewayError,
     GatewayMisconfigured,
+    GatewayRefused,
     GatewayThrottled,
     GatewayUnavailable,
 )
 from worker.gateway.failures import describe, outcome_of_failure
-from worker.gateway.outcomes import by_text, fault_of_status, told_to_wait
+from worker.gateway.outcomes import ANSWERS, by_text, fault_of_status, told_to_wait
 from worker.gateway.wire import Refusal, Unreadable
 
 
@@ -31,6 +32,8 @@ def error_of_reply(
             return GatewayThrottled(cause, None)
         case Misconfigured(message):
             return GatewayMisconfigured(message)
+        case None if isinstance(answer, Refusal) and status_code in ANSWERS:
+            return GatewayRefused(words, answer.message)
         case _:
             return GatewayUnavailable(words)
 

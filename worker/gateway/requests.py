@@ -1,13 +1,28 @@
 """What is asked of the gateway, and what is refused before it is asked."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TypeVar
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from shared.billing.inquiry import Expectation
 from shared.billing.money import Collectability, Price, collectability, minimum_amount_text
-from worker.gateway.wire import AgainBody, AgainExtra, faults_in
+from shared.billing.refund import RefundClaim, Requester
+from worker.gateway.bodies import (
+    AgainBody,
+    AgainExtra,
+    CancelBody,
+    CancelExtra,
+    DeleteQuery,
+    PrepareBody,
+    UnscheduleBody,
+)
+from worker.gateway.wire import faults_in
+
+W = TypeVar("W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,7 @@ class ChargeRequest:
 
 
 class UnfitRequest(ValueError):  # noqa: N818 - it is the request that is unfit
-    """A charge that must not be sent; the text says why and names no value of the buyer."""
+    """A request that must not be sent; the text says why and names no value of the buyer."""
 
 
 def body_of(request: ChargeRequest, *, minimum_amount: int, today: date) -> bytes:
@@ -62,8 +77,8 @@ def body_of(request: ChargeRequest, *, minimum_amount: int, today: date) -> byte
             message = f"naverUseCfm {used_on:%Y%m%d} is before today in Korea, {today:%Y%m%d}"
             raise UnfitRequest(message)
         extra = AgainExtra(naver_use_cfm=f"{used_on:%Y%m%d}")
-    try:
-        body = AgainBody(
+    return _fit(
+        lambda: AgainBody(
             customer_uid=request.customer_uid,
             merchant_uid=request.merchant_uid,
             amount=request.price.amount,
@@ -74,9 +89,63 @@ def body_of(request: ChargeRequest, *, minimum_amount: int, today: date) -> byte
             buyer_tel=request.buyer_tel,
             extra=extra,
         )
+    ).encoded()
+
+
+def refund_body_of(claim: RefundClaim) -> bytes:
+    """Return the body that gives money back; nothing in it may be left out.
+
+    Raises:
+        UnfitRequest: The gateway would refuse it, or should.
+    """
+    order = claim.order
+    return _fit(
+        lambda: CancelBody(
+            imp_uid=claim.imp_uid,
+            merchant_uid=claim.merchant_uid,
+            amount=order.price.amount,
+            tax_free=order.price.tax_free,
+            checksum=claim.checksum,
+            reason=order.reason,
+            extra=CancelExtra(requester=order.requester),
+        )
+    ).encoded()
+
+
+def deletion_query(reason: str, requester: Requester) -> str:
+    """Return the query that tells why a billing key is deleted, and on whose wish.
+
+    Raises:
+        UnfitRequest: Naver Pay's inspection demands both, and they are not there.
+    """
+    query = _fit(lambda: DeleteQuery(reason=reason, requester=requester))
+    said = {"reason": query.reason, "extra[requester]": query.requester}
+    return "&".join(f"{quote(name)}={quote(value, safe='')}" for name, value in said.items())
+
+
+def unschedule_body(customer_uid: str) -> bytes:
+    """Return the body that revokes every reservation of a billing key.
+
+    Raises:
+        UnfitRequest: No billing key is so named.
+    """
+    return _fit(lambda: UnscheduleBody(customer_uid=customer_uid)).encoded()
+
+
+def prepare_body(merchant_uid: str, amount: int) -> bytes:
+    """Return the body that registers the amount of a window beforehand.
+
+    Raises:
+        UnfitRequest: The gateway would refuse it, or should.
+    """
+    return _fit(lambda: PrepareBody(merchant_uid=merchant_uid, amount=amount)).encoded()
+
+
+def _fit(build: Callable[[], W]) -> W:
+    """Return what was built, or say without the values why it cannot be."""
+    try:
+        return build()
     except ValidationError as error:
         fault = faults_in(error)
-    else:
-        return body.encoded()
     # Raised outside the handler: the validator's error would drag the values along.
     raise UnfitRequest(fault)

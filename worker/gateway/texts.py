@@ -50,6 +50,25 @@ NO_SUCH_PAYMENT = (
     KnownText("존재하지 않는 결제정보입니다", "GET payment and find, HTTP 404; several clients"),
 )
 
+# Any other words of a refused cancel end the same: the payment is read.
+NOT_CANCELLED = (
+    KnownText("이미 전액취소된 주문입니다", "cancel, code 1; suite of the Java client, captures"),
+    KnownText("취소할 결제건이 존재하지 않습니다", "cancel, code 1; suite of the Python client"),
+    KnownText(
+        "결제취소에 실패하였습니다", "cancel, code -1; stands before the payment company's words"
+    ),
+)
+
+NOTHING_SCHEDULED = (
+    KnownText("취소할 예약결제 기록이 존재하지 않습니다", "unschedule, code 1; several clients"),
+)
+PREPARED_ALREADY = (
+    KnownText("이미 등록된 merchant_uid입니다", "POST prepare, code 1; one capture"),
+)
+NOT_PREPARED = (
+    KnownText("사전등록된 결제정보가 존재하지 않습니다", "GET prepare, HTTP 404; one capture"),
+)
+
 # Which words mean "for good" at Naver is not published: these are an assumption, and a setting.
 DEAD_METHOD_MARKERS = ("EXPIRED", "해지", "만료된")
 

@@ -1,4 +1,4 @@
-"""PortOne's JSON, field for field for what we use; what we do not read is not parsed.
+"""PortOne's replies, field for field for what we use; what we do not read is not parsed.
 
 Nothing of a buyer's person is read back. A field that decides nothing and cannot be read counts as
 absent: an odd receipt address must not make a payment unknown.
@@ -22,7 +22,13 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from shared.billing.inquiry import Expectation, PaymentRecord, RecordStatus
+from shared.billing.inquiry import (
+    CHARGES,
+    CancelRecord,
+    Expectation,
+    PaymentRecord,
+    RecordStatus,
+)
 
 T = TypeVar("T")
 
@@ -32,9 +38,10 @@ _EXACT_FLOAT_MAX = 2**53
 _INSTANT_MAX_S = 253_402_300_799
 _FAULTS_SHOWN_MAX = 5
 _STATUSES = frozenset(RecordStatus)
+_KRW = "KRW"
 
 
-class _Wire(BaseModel):
+class WireModel(BaseModel):
     """What both directions share: unknown fields are ignored, and no value is in an error text."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
@@ -77,7 +84,7 @@ def instant(seconds: int) -> datetime | None:
     return None
 
 
-class Auth(_Wire):
+class Auth(WireModel):
     """The token of ``getToken``, with the two instants from which its life is computed."""
 
     # It goes into a header: nothing but visible ASCII may.
@@ -86,7 +93,7 @@ class Auth(_Wire):
     now: StrictInt
 
 
-class PaymentCancel(_Wire):
+class PaymentCancel(WireModel):
     """One cancel, whole or partial, of a payment."""
 
     amount: Won
@@ -96,13 +103,23 @@ class PaymentCancel(_Wire):
     reason: Text = None
     receipt_url: Text = None
 
+    def record(self) -> CancelRecord:
+        """Return the cancel for the inquiry."""
+        return CancelRecord(
+            amount=self.amount,
+            reason=self.reason,
+            cancellation_id=self.cancellation_id,
+            cancelled_at=instant(self.cancelled_at),
+        )
 
-class Payment(_Wire):
+
+class Payment(WireModel):
     """A payment as PortOne tells it.
 
     ``status`` stays text, because new values may appear at any time; ``cancelled`` is also the
     status after a partial cancel. ``customer_uid_usage`` is ``issue`` for the registration of a
-    billing key, which looks like a paid payment and moved no money.
+    billing key, which looks like a paid payment and moved no money. Whether ``cancel_history``
+    begins with the oldest is not documented.
     """
 
     imp_uid: Annotated[StrictStr, Field(min_length=1)]
@@ -129,9 +146,9 @@ class Payment(_Wire):
     cancel_history: Annotated[tuple[PaymentCancel, ...], _Else(())] = ()
 
     @property
-    def is_charge(self) -> bool:
-        """Whether this is won charged to a billing key, and not a registration or foreign money."""
-        return self.customer_uid_usage in {None, "payment"} and self.currency in {None, "KRW"}
+    def is_won(self) -> bool:
+        """Whether the amounts are won."""
+        return self.currency in {None, _KRW}
 
     def difference_from(self, expected: Expectation) -> str | None:
         """Return in words how the payment is not the one expected, or None."""
@@ -141,17 +158,18 @@ class Payment(_Wire):
             return f"the reply is of {self.amount} won, {expected.amount} were sent"
         if self.customer_uid is not None and self.customer_uid != expected.customer_uid:
             return "the reply is of another buyer"
-        if not self.is_charge:
+        if not self.is_won or self.customer_uid_usage not in CHARGES:
             return f"the reply is of usage {self.customer_uid_usage} in {self.currency}"
         return None
 
     def record(self) -> PaymentRecord:
         """Return the payment for the inquiry.
 
-        A status we do not know, and a record that is no charge, become ``ready``: it is the one
+        A status we do not know, and a record of foreign money, become ``ready``: it is the one
         status that settles nothing, so such a record waits for a person.
         """
-        known = self.is_charge and self.status in _STATUSES
+        known = self.is_won and self.status in _STATUSES
+        cancels = sorted(self.cancel_history, key=lambda cancel: cancel.cancelled_at)
         return PaymentRecord(
             imp_uid=self.imp_uid,
             merchant_uid=self.merchant_uid,
@@ -160,17 +178,35 @@ class Payment(_Wire):
             cancel_amount=self.cancel_amount,
             customer_uid=self.customer_uid,
             fail_reason=self.fail_reason,
+            started_at=instant(self.started_at),
             paid_at=instant(self.paid_at),
             receipt_url=self.receipt_url,
+            usage=self.customer_uid_usage,
+            cancels=tuple(cancel.record() for cancel in cancels),
         )
 
 
-class PaymentPage(_Wire):
+class PaymentPage(WireModel):
     """A page of payments; ``next`` is 0 on the last."""
 
     total: StrictInt
     next: StrictInt
     payments: Annotated[tuple[Payment, ...], Field(alias="list")] = ()
+
+
+class PreparedAmount(WireModel):
+    """The amount to which the windows of a ``merchant_uid`` are bound."""
+
+    merchant_uid: StrictStr
+    amount: Won
+    currency: Text = None
+
+    def binds(self, merchant_uid: str, amount: int) -> bool:
+        """Say whether it is this amount, in won or in no currency at all."""
+        return (self.merchant_uid, self.amount) == (merchant_uid, amount) and self.currency in {
+            None,
+            _KRW,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +225,7 @@ class BillingKeyRecord:
     updated_at: datetime | None
 
 
-class Customer(_Wire):
+class Customer(WireModel):
     """A billing key as PortOne tells it; a super billing key has no ``pg_provider``."""
 
     customer_uid: Annotated[StrictStr, Field(repr=False)]
@@ -213,7 +249,7 @@ class Customer(_Wire):
         )
 
 
-class Envelope(_Wire, Generic[T]):
+class Envelope(WireModel, Generic[T]):
     """What every reply comes in; ``code`` 0 says only that the request was processed."""
 
     code: StrictInt
@@ -273,34 +309,3 @@ def faults_in(error: ValidationError) -> str:
         for fault in faults[:_FAULTS_SHOWN_MAX]
     ]
     return "; ".join(shown)
-
-
-class AgainExtra(_Wire):
-    """What only some contracts ask for."""
-
-    naver_use_cfm: Annotated[str, Field(pattern=r"^\d{8}$", serialization_alias="naverUseCfm")]
-
-
-class AgainBody(_Wire):
-    """The body of ``again``; a field that does not fit is refused here, never cut.
-
-    ``tax_free`` is always sent, 0 too: that is PortOne's default, and its book shows what we meant.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    customer_uid: Annotated[StrictStr, Field(min_length=1, max_length=80, repr=False)]
-    merchant_uid: Annotated[StrictStr, Field(max_length=40, pattern=r"^[a-z0-9]+$")]
-    amount: Annotated[StrictInt, Field(ge=1)]
-    tax_free: Annotated[StrictInt, Field(ge=0)] = 0
-    name: Annotated[StrictStr, Field(min_length=1, max_length=40)]
-    buyer_name: Annotated[StrictStr | None, Field(max_length=16, repr=False)] = None
-    buyer_email: Annotated[StrictStr | None, Field(max_length=64, repr=False)] = None
-    buyer_tel: Annotated[StrictStr | None, Field(max_length=16, repr=False)] = None
-    custom_data: Annotated[StrictStr | None, Field(repr=False)] = None
-    notice_url: StrictStr | None = None
-    extra: AgainExtra | None = None
-
-    def encoded(self) -> bytes:
-        """Return the body as it is sent."""
-        return self.model_dump_json(exclude_none=True, by_alias=True).encode()

@@ -2,8 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -11,7 +13,16 @@ from aiohttp.client_proto import ResponseHandler
 from pydantic import SecretStr
 
 from shared.billing.money import Price
+from shared.billing.outcome import Outcome, Paid
+from shared.billing.refund import (
+    RefundClaim,
+    Refunded,
+    RefundOrder,
+    RefundOutcome,
+    Requester,
+)
 from shared.clock import boot_clock_s
+from tests.integration.gateway.raw_server import AGAIN, CANCEL
 from worker.gateway.client import PortOne
 from worker.gateway.fence import Fence
 from worker.gateway.requests import ChargeRequest
@@ -56,6 +67,45 @@ def charge(number: int = 1, **changes: Any) -> ChargeRequest:
         "order_name": "정기구독",
     }
     return ChargeRequest(**{**usual, **changes})
+
+
+def refund(number: int = 1, **changes: Any) -> RefundClaim:
+    """Return the refund of a part of the payment of that number."""
+    usual: dict[str, Any] = {
+        "refund_id": number,
+        "payment_id": number,
+        "subscription_id": None,
+        "imp_uid": f"imps_{number}",
+        "merchant_uid": f"sub1p1n{number}",
+        "paid_amount": 9_900,
+        "order": RefundOrder(Price(900), "단순 변심", Requester.CUSTOMER),
+        "checksum": 9_900,
+        "send_number": 1,
+        "claimed_at": datetime(2026, 8, 15, tzinfo=UTC),
+    }
+    return RefundClaim(**{**usual, **changes})
+
+
+@dataclass(frozen=True)
+class Sending:
+    """One of the two ways in which money moves; what holds for one must hold for the other."""
+
+    name: str
+    path: str
+    done: type[Paid | Refunded]
+    send: Callable[[PortOne, int, Fence], Coroutine[Any, Any, Outcome | RefundOutcome]]
+
+    def __call__(
+        self, client: PortOne, number: int = 1, fence: Fence | None = None
+    ) -> Coroutine[Any, Any, Outcome | RefundOutcome]:
+        """Send the charge, or the refund, of that number."""
+        return self.send(client, number, fence or open_fence())
+
+
+SENDINGS = (
+    Sending("charge", AGAIN, Paid, lambda client, n, fence: client.charge(charge(n), fence)),
+    Sending("refund", CANCEL, Refunded, lambda client, n, fence: client.refund(refund(n), fence)),
+)
 
 
 def open_fence(send_window_s: float = 30.0) -> Fence:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from worker.gateway import lookups
+from tests.integration.gateway.clients import SENDINGS, Sending
+from worker.gateway import calls
 
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
@@ -10,7 +11,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return "asyncio", {"use_uvloop": request.param}
 
 
+@pytest.fixture(params=SENDINGS, ids=lambda sending: sending.name)
+def sending(request: pytest.FixtureRequest) -> Sending:
+    """Each of the two ways in which money moves."""
+    found: Sending = request.param
+    return found
+
+
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again soon; how often is not changed."""
-    monkeypatch.setattr(lookups, "_RETRY_WAITS_S", (0.01, 0.02))
+    monkeypatch.setattr(calls, "_RETRY_WAITS_S", (0.01, 0.02))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 AGAIN = "/subscribe/payments/again"
+CANCEL = "/payments/cancel"
 GET_TOKEN = "/users/getToken"
 TOKEN = "raw-server-token"
 
@@ -99,23 +100,28 @@ class RawServer:
         """The charges that arrived whole."""
         return [request for request in self.received if request.target == AGAIN]
 
+    @property
+    def sends(self) -> list[Received]:
+        """The charges and refunds that arrived whole."""
+        return [request for request in self.received if request.target in {AGAIN, CANCEL}]
+
     async def arrival_of(self, merchant_uid: str) -> None:
-        """Wait until a charge has arrived."""
+        """Wait until a charge or a refund has arrived."""
         async with asyncio.timeout(5):
-            while all(one.fields["merchant_uid"] != merchant_uid for one in self.charges):
+            while all(one.fields["merchant_uid"] != merchant_uid for one in self.sends):
                 self.arrived.clear()
                 await self.arrived.wait()
 
 
 def payment(request: Received, **changes: Any) -> dict[str, Any]:
-    """Return PortOne's reply to a charge that was paid."""
+    """Return PortOne's reply to a charge that was paid, or to a refund that was done."""
     asked = request.fields
     record = {
         "imp_uid": "imps_000000000001",
-        "merchant_uid": asked["merchant_uid"],
-        "customer_uid": asked["customer_uid"],
+        "merchant_uid": asked.get("merchant_uid"),
+        "customer_uid": asked.get("customer_uid"),
         "customer_uid_usage": "payment",
-        "amount": asked["amount"],
+        "amount": asked.get("amount"),
         "cancel_amount": 0,
         "currency": "KRW",
         "status": "paid",
@@ -123,11 +129,31 @@ def payment(request: Received, **changes: Any) -> dict[str, Any]:
         "fail_reason": None,
         "receipt_url": "https://example.invalid/receipt",
     }
+    if request.target == CANCEL:
+        record |= cancelled(asked)
     return {"code": 0, "message": None, "response": {**record, **changes}}
 
 
+def cancelled(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what a first cancel changes in a payment's record."""
+    done = {
+        "amount": asked["amount"],
+        "reason": asked["reason"],
+        "cancellation_id": "cancellation_1",
+        "cancelled_at": 1_780_000_060,
+    }
+    return {
+        "imp_uid": asked["imp_uid"],
+        "customer_uid": "customer-1",
+        "amount": asked["checksum"],
+        "cancel_amount": asked["amount"],
+        "status": "cancelled",
+        "cancel_history": [done],
+    }
+
+
 async def pay(wire: Wire, request: Received) -> None:
-    """Script: take the money."""
+    """Script: take the money, or give it back."""
     wire.reply(payment(request))
 
 

@@ -13,6 +13,7 @@ from tests.integration.gateway.raw_server import Received, Script, Wire, raw_ser
 from worker.gateway.errors import (
     GatewayError,
     GatewayMisconfigured,
+    GatewayRefused,
     GatewayThrottled,
     GatewayUnavailable,
 )
@@ -70,6 +71,8 @@ async def test_every_record_of_a_merchant_uid_is_returned_oldest_first() -> None
             cancel_amount=0,
             customer_uid="customer-1",
             fail_reason=" 잔액 부족 ",
+            started_at=datetime.fromtimestamp(1_780_000_001, UTC),
+            usage="payment",
         ),
         PaymentRecord(
             imp_uid="imps_2",
@@ -79,6 +82,8 @@ async def test_every_record_of_a_merchant_uid_is_returned_oldest_first() -> None
             cancel_amount=0,
             customer_uid="customer-1",
             fail_reason=" 잔액 부족 ",
+            started_at=datetime.fromtimestamp(1_780_000_002, UTC),
+            usage="payment",
             paid_at=datetime.fromtimestamp(1_780_000_100, UTC),
         ),
     ]
@@ -189,8 +194,13 @@ async def test_a_404_that_is_not_portones_does_not_say_that_nothing_was_charged(
         ),
         (
             answering({"code": -1, "message": "뭔가"}),
-            GatewayUnavailable,
+            GatewayRefused,
             "HTTP 200, code -1: 뭔가",
+        ),
+        (
+            answering({"code": -1, "message": "뭔가"}, 500),
+            GatewayUnavailable,
+            "HTTP 500, code -1: 뭔가",
         ),
     ],
 )
@@ -227,6 +237,16 @@ async def test_a_lookup_is_not_asked_for_ever() -> None:
             await client.find("sub1p1n1")
 
         assert len(server.received) == 4
+
+
+async def test_a_lookup_that_was_refused_in_words_is_not_repeated() -> None:
+    refused = answering({"code": -1, "message": " 뭔가 "})
+    async with raw_server(refused) as server, client_of(server.url) as client:
+        with pytest.raises(GatewayRefused) as raised:
+            await client.find("sub1p1n1")
+
+        assert raised.value.message == " 뭔가 "
+        assert len(server.received) == 2
 
 
 async def test_a_lookup_that_is_told_to_wait_is_not_repeated() -> None:
@@ -293,10 +313,10 @@ async def test_an_id_is_one_part_of_the_path_whatever_it_holds(uid: str) -> None
         assert unquote(target.rpartition("/")[2]) == uid
 
 
-@pytest.mark.parametrize("uid", ["", ".", ".."])
+@pytest.mark.parametrize("uid", ["", ".", "..", "\ud800"])
 async def test_an_id_that_would_be_another_path_is_refused(uid: str) -> None:
     async with raw_server() as server, client_of(server.url) as client:
-        with pytest.raises(ValueError, match="an id must not be"):
+        with pytest.raises(ValueError, match="an id must"):
             await client.customer(uid)
 
         assert server.received == []

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.integration.gateway.clients import SECRET, charge, client_of, open_fence
+from shared.billing.refund import Requester
+from tests.integration.gateway.clients import SECRET, charge, client_of, open_fence, refund
 from tests.integration.gateway.raw_server import (
     GET_TOKEN,
     TOKEN,
@@ -70,6 +71,16 @@ CALLS: dict[str, Callable[[PortOne], Awaitable[object]]] = {
         charge(customer_uid=KEY * 20, buyer_name=NAME * 5, order_name=""), open_fence()
     ),
     "customer": lambda client: client.customer(KEY),
+    "refund": lambda client: client.refund(refund(), open_fence()),
+    "delete": lambda client: client.delete_customer(
+        KEY, reason=f"{NAME} {TEL}", requester=Requester.CUSTOMER
+    ),
+    "unfit delete": lambda client: client.delete_customer(
+        KEY, reason=NAME * 99, requester=Requester.CUSTOMER
+    ),
+    "unschedule": lambda client: client.unschedule(KEY),
+    "unfit unschedule": lambda client: client.unschedule(KEY * 20),
+    "prepare": lambda client: client.prepare("w1", 1_000),
     "payments_of": lambda client: client.payments_of("sub1p1n1"),
 }
 

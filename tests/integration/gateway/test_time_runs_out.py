@@ -1,4 +1,4 @@
-"""Every wait has an end, and the end says whether the charge may have left."""
+"""Every wait has an end, and the end says whether the charge or the refund may have left."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,14 @@ import pytest
 from aiohttp.connector import AddrInfoType
 
 from shared.billing.outcome import NotSent, Paid, Unknown
-from tests.integration.gateway.clients import charge, client_of, idle_connections, open_fence, until
+from tests.integration.gateway.clients import (
+    Sending,
+    charge,
+    client_of,
+    idle_connections,
+    open_fence,
+    until,
+)
 from tests.integration.gateway.raw_server import (
     AGAIN,
     Received,
@@ -75,9 +82,9 @@ async def keep_waiting(wire: Wire, _request: Received) -> None:
     await wire.reader.read()
 
 
-async def test_a_refused_connection_sends_nothing() -> None:
+async def test_a_refused_connection_sends_nothing(sending: Sending) -> None:
     async with client_of(f"http://127.0.0.1:{closed_port()}") as client:
-        outcome = await client.charge(charge(), open_fence())
+        outcome = await sending(client)
 
     assert isinstance(outcome, NotSent)
     assert "ConnectError" in outcome.cause
@@ -96,46 +103,46 @@ async def test_a_name_that_does_not_resolve_sends_nothing(monkeypatch: pytest.Mo
     assert "ClientConnectorDNSError" in outcome.cause
 
 
-async def test_a_connection_that_is_never_accepted_sends_nothing() -> None:
+async def test_a_connection_that_is_never_accepted_sends_nothing(sending: Sending) -> None:
     with black_hole() as url:
         async with client_of(url, connect_timeout_s=0.2, pool_timeout_s=0.2) as client:
             began = time.monotonic()
-            outcome = await client.charge(charge(), open_fence())
+            outcome = await sending(client)
 
     assert isinstance(outcome, NotSent)
     assert "ConnectTimeout" in outcome.cause
     assert time.monotonic() - began < 3
 
 
-async def test_a_charge_that_waits_too_long_for_a_connection_is_not_sent() -> None:
+async def test_a_charge_that_waits_too_long_for_a_connection_is_not_sent(sending: Sending) -> None:
     async with (
         raw_server(keep_waiting) as server,
         client_of(
             server.url, connections_max=1, pool_timeout_s=0.1, connect_timeout_s=0.2
         ) as client,
     ):
-        holding = asyncio.create_task(client.charge(charge(1), open_fence()))
+        holding = asyncio.create_task(sending(client, 1))
         await server.arrival_of("sub1p1n1")
-        outcome = await client.charge(charge(2), open_fence())
+        outcome = await sending(client, 2)
         holding.cancel()
 
         assert isinstance(outcome, NotSent)
-        assert [request.fields["merchant_uid"] for request in server.charges] == ["sub1p1n1"]
+        assert [request.fields["merchant_uid"] for request in server.sends] == ["sub1p1n1"]
 
 
-async def test_a_server_that_never_answers_leaves_the_charge_unknown() -> None:
+async def test_a_server_that_never_answers_leaves_the_charge_unknown(sending: Sending) -> None:
     async with (
         raw_server(keep_waiting) as server,
         client_of(server.url, read_timeout_s=0.2) as client,
     ):
-        outcome = await client.charge(charge(), open_fence())
+        outcome = await sending(client)
 
         assert isinstance(outcome, Unknown)
         assert "ReadTimeout" in outcome.cause
-        assert len(server.charges) == 1
+        assert len(server.sends) == 1
 
 
-async def test_a_reply_that_drips_is_ended_by_the_total_timeout() -> None:
+async def test_a_reply_that_drips_is_ended_by_the_total_timeout(sending: Sending) -> None:
     async def drip(wire: Wire, _request: Received) -> None:
         wire.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
         with contextlib.suppress(ConnectionError):
@@ -149,26 +156,26 @@ async def test_a_reply_that_drips_is_ended_by_the_total_timeout() -> None:
         client_of(server.url, read_timeout_s=1.0, total_timeout_s=1.2) as client,
     ):
         began = time.monotonic()
-        outcome = await client.charge(charge(), open_fence())
+        outcome = await sending(client)
 
         assert outcome == Unknown("TotalTimeout: not over within 1.2 s")
         assert time.monotonic() - began < 4
 
 
-async def test_the_total_timeout_is_not_sent_while_the_token_is_awaited() -> None:
+async def test_the_total_timeout_is_not_sent_while_the_token_is_awaited(sending: Sending) -> None:
     async with (
         raw_server(keep_waiting) as server,
         client_of(server.url, total_timeout_s=0.3) as client,
     ):
         server.token_life_s = 0
-        outcome = await client.charge(charge(), open_fence())
+        outcome = await sending(client)
 
         assert isinstance(outcome, NotSent)
-        assert server.charges == []
+        assert server.sends == []
 
 
 @pytest.mark.parametrize("limit", ["read_timeout_s", "total_timeout_s"])
-async def test_a_connection_given_up_is_reset_and_not_flushed(limit: str) -> None:
+async def test_a_connection_given_up_is_reset_and_not_flushed(limit: str, sending: Sending) -> None:
     ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def watch(wire: Wire, _request: Received) -> None:
@@ -176,19 +183,19 @@ async def test_a_connection_given_up_is_reset_and_not_flushed(limit: str) -> Non
 
     limits: dict[str, Any] = {limit: 0.3}
     async with raw_server(watch) as server, client_of(server.url, **limits) as client:
-        await client.charge(charge(), open_fence())
+        await sending(client)
 
         assert await asyncio.wait_for(ended, 5) == "rst"
 
 
-async def test_a_cancelled_charge_resets_its_connection() -> None:
+async def test_a_cancelled_charge_resets_its_connection(sending: Sending) -> None:
     ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def watch(wire: Wire, _request: Received) -> None:
         ended.set_result(await wire.ended_by())
 
     async with raw_server(watch) as server, client_of(server.url) as client:
-        charging = asyncio.create_task(client.charge(charge(), open_fence()))
+        charging = asyncio.create_task(sending(client))
         await server.arrival_of("sub1p1n1")
         charging.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -279,19 +286,19 @@ async def test_four_hundred_charges_wait_side_by_side() -> None:
         assert server.tokens_given == 1
 
 
-async def test_an_expired_fence_lets_nothing_out() -> None:
+async def test_an_expired_fence_lets_nothing_out(sending: Sending) -> None:
     async with raw_server(pay) as server, client_of(server.url) as client:
-        outcome = await client.charge(charge(), Fence(0.0, 30.0, lambda: 31.0))
+        outcome = await sending(client, 1, Fence(0.0, 30.0, lambda: 31.0))
 
         assert isinstance(outcome, NotSent)
         assert "FenceExpired" in outcome.cause
-        assert server.charges == []
+        assert server.sends == []
 
 
-async def test_the_fence_is_asked_after_the_connection_has_been_made() -> None:
+async def test_the_fence_is_asked_after_the_connection_has_been_made(sending: Sending) -> None:
     async with raw_server(pay) as server, client_of(server.url) as client:
         # One connection is for the token; time runs out when the second has been accepted.
-        await client.charge(charge(1), open_fence())
+        await sending(client, 1)
         for kept in idle_connections(client):
             kept.close()
 
@@ -299,14 +306,14 @@ async def test_the_fence_is_asked_after_the_connection_has_been_made() -> None:
             return 31.0 if server.connections > before else 0.0
 
         before = server.connections
-        outcome = await client.charge(charge(2), Fence(0.0, 30.0, clock))
+        outcome = await sending(client, 2, Fence(0.0, 30.0, clock))
 
         assert isinstance(outcome, NotSent)
         assert server.connections > before
-        assert len(server.charges) == 1
+        assert len(server.sends) == 1
 
 
-async def test_the_fence_is_asked_after_the_wait_for_a_free_connection() -> None:
+async def test_the_fence_is_asked_after_the_wait_for_a_free_connection(sending: Sending) -> None:
     free = asyncio.Event()
 
     async def hold(wire: Wire, request: Received) -> None:
@@ -317,25 +324,25 @@ async def test_the_fence_is_asked_after_the_wait_for_a_free_connection() -> None
         raw_server(hold) as server,
         client_of(server.url, connections_max=1) as client,
     ):
-        holding = asyncio.create_task(client.charge(charge(1), open_fence()))
+        holding = asyncio.create_task(sending(client, 1))
         await server.arrival_of("sub1p1n1")
         now_s = 0.0
-        waiting = asyncio.create_task(client.charge(charge(2), Fence(0.0, 30.0, lambda: now_s)))
+        waiting = asyncio.create_task(sending(client, 2, Fence(0.0, 30.0, lambda: now_s)))
         await asyncio.sleep(0)
         now_s = 31.0
         free.set()
 
-        assert isinstance(await holding, Paid)
+        assert isinstance(await holding, sending.done)
         assert isinstance(await waiting, NotSent)
-        assert len(server.charges) == 1
+        assert len(server.sends) == 1
 
 
-async def test_a_charge_refused_at_the_fence_harms_no_later_one() -> None:
+async def test_a_charge_refused_at_the_fence_harms_no_later_one(sending: Sending) -> None:
     async with raw_server(pay) as server, client_of(server.url) as client:
         for number in range(3):
-            late = await client.charge(charge(number), Fence(0.0, 30.0, lambda: 31.0))
-            sent = await client.charge(charge(100 + number), open_fence())
+            late = await sending(client, number, Fence(0.0, 30.0, lambda: 31.0))
+            sent = await sending(client, 100 + number)
 
             assert isinstance(late, NotSent)
-            assert isinstance(sent, Paid)
-        assert len(server.charges) == 3
+            assert isinstance(sent, sending.done)
+        assert len(server.sends) == 3

@@ -32,6 +32,7 @@ def record(
     cancel_amount: int = 0,
     customer_uid: str | None = "buyer1",
     fail_reason: str | None = None,
+    usage: str | None = "payment",
 ) -> PaymentRecord:
     is_paid = status is PAID
     return PaymentRecord(
@@ -42,8 +43,9 @@ def record(
         cancel_amount,
         customer_uid,
         fail_reason,
-        PAID_AT if is_paid else None,
-        "https://receipt.example.test/1" if is_paid else None,
+        paid_at=PAID_AT if is_paid else None,
+        receipt_url="https://receipt.example.test/1" if is_paid else None,
+        usage=usage,
     )
 
 
@@ -52,6 +54,7 @@ REFUSED: Final = record(FAILED, imp_uid="imps_0", fail_reason="[1234] 잔액부�
 OTHER_UID: Final = "the record is of another merchant_uid, uid2"
 OTHER_AMOUNT: Final = "the record is of 13901 won, 13900 were sent"
 OTHER_BUYER: Final = "the record is of another buyer"
+OTHER_USAGE: Final = "the record is of usage {}, which is no charge of ours"
 WAS_CANCELLED: Final = "the payment was cancelled at the gateway"
 IS_READY: Final = StillUnresolved("the gateway holds the payment as ready")
 
@@ -71,6 +74,28 @@ TABLE: Final[dict[str, tuple[list[PaymentRecord], Finding]]] = {
     "one ours, one of another amount": (
         [record(PAID), record(FAILED, amount=13_901)],
         Conflict(OTHER_AMOUNT),
+    ),
+    "paid, no usage told": ([record(PAID, usage=None)], OURS),
+    "a registration": ([record(PAID, usage="issue")], Conflict(OTHER_USAGE.format("issue"))),
+    "a failed registration": (
+        [record(FAILED, usage="issue")],
+        Conflict(OTHER_USAGE.format("issue")),
+    ),
+    "paid by a schedule": (
+        [record(PAID, usage="payment.scheduled")],
+        Conflict(OTHER_USAGE.format("payment.scheduled")),
+    ),
+    "failed by a schedule": (
+        [record(FAILED, usage="payment.scheduled")],
+        Conflict(OTHER_USAGE.format("payment.scheduled")),
+    ),
+    "a usage nobody has heard of": (
+        [record(PAID, usage="payment.new")],
+        Conflict(OTHER_USAGE.format("payment.new")),
+    ),
+    "ours, and a registration": (
+        [record(PAID), record(READY, usage="issue")],
+        Conflict(OTHER_USAGE.format("issue")),
     ),
     "two paid": (
         [record(PAID), record(PAID, imp_uid="imps_2")],
@@ -129,6 +154,7 @@ RECORDS: Final = st.builds(
     customer_uid=st.just("buyer1") | st.sampled_from(["buyer1", "buyer2", None]),
     fail_reason=st.none() | st.just("한도초과"),
     paid_at=st.none() | st.just(PAID_AT),
+    usage=st.just("payment") | st.sampled_from([None, "payment", "issue", "payment.scheduled"]),
 )
 
 
@@ -139,6 +165,7 @@ def test_paid_is_found_only_where_one_untouched_record_matches_in_every_respect(
     finding = judge(EXPECTED, records)
     matches = [
         (each.merchant_uid, each.amount, each.customer_uid) == ("uid1", 13_900, "buyer1")
+        and each.usage in {None, "payment"}
         for each in records
     ]
     paid = [each for each in records if each.status is PAID]

@@ -357,6 +357,10 @@ def test_every_known_text_is_whole_and_tells_where_it_was_seen() -> None:
         texts.NOT_PERMITTED,
         texts.BAD_PARAMETER,
         texts.NO_SUCH_PAYMENT,
+        texts.NOT_CANCELLED,
+        texts.NOTHING_SCHEDULED,
+        texts.PREPARED_ALREADY,
+        texts.NOT_PREPARED,
     )
     known = [entry for table in tables for entry in table]
 

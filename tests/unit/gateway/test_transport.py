@@ -175,7 +175,7 @@ async def test_a_reply_to_a_charge_that_was_not_seen_to_leave_is_unknown() -> No
             return Reply(200, httpx.Headers(), b'{"code": 0}')
 
     client = PortOne(SETTINGS)
-    client._channel = Blind()  # type: ignore[assignment]
+    client._sends._channel = Blind()  # type: ignore[assignment]
     client._tokens._token = _EVERLASTING  # type: ignore[assignment]
     request = ChargeRequest("m1", "c1", Price(100), "n")
 

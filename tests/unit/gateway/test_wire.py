@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 
-from shared.billing.inquiry import RecordStatus
+from shared.billing.inquiry import (
+    CancelRecord,
+    Conflict,
+    Expectation,
+    NoRecord,
+    RecordStatus,
+    StillUnresolved,
+    judge,
+)
 from worker.gateway.wire import (
     Auth,
     Customer,
     Payment,
     PaymentPage,
+    PreparedAmount,
     Refusal,
     Unreadable,
     instant,
@@ -84,7 +93,9 @@ def test_partial_cancels_are_read() -> None:
     }
     read_payment = understood(status="cancelled", cancel_amount=4, cancel_history=[cancel])
 
-    assert read_payment.cancel_history[0].amount == 4
+    assert read_payment.record().cancels == (
+        CancelRecord(4, "환불", "c1", datetime.fromtimestamp(1_780_000_000, UTC)),
+    )
     assert read_payment.record().status is RecordStatus.CANCELLED
     assert read_payment.record().cancel_amount == 4
 
@@ -98,14 +109,90 @@ def test_every_status_of_today_is_kept(status: RecordStatus) -> None:
     "changes",
     [
         {"status": "in_review"},
-        {"customer_uid_usage": "issue"},
-        {"customer_uid_usage": "payment.scheduled"},
         {"currency": "USD"},
+        {"currency": "USD", "customer_uid_usage": "payment"},
     ],
     ids=str,
 )
-def test_a_record_we_cannot_judge_settles_nothing(changes: dict[str, Any]) -> None:
+def test_a_record_we_cannot_judge_is_told_as_one_that_settles_nothing(
+    changes: dict[str, Any],
+) -> None:
     assert understood(**changes).record().status is RecordStatus.READY
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"status": "in_review"}, StillUnresolved),
+        ({"currency": "USD"}, StillUnresolved),
+        ({"customer_uid_usage": "issue"}, Conflict),
+        ({"customer_uid_usage": "payment.scheduled"}, Conflict),
+        ({"customer_uid_usage": "brand.new"}, Conflict),
+        ({"customer_uid_usage": "issue", "status": "failed"}, Conflict),
+        ({"customer_uid_usage": "issue", "currency": "USD"}, Conflict),
+    ],
+    ids=str,
+)
+def test_a_record_we_cannot_judge_settles_nothing(
+    changes: dict[str, Any], expected: type[Conflict | StillUnresolved | NoRecord]
+) -> None:
+    record = understood(customer_uid="k", **changes).record()
+
+    assert type(judge(Expectation("m1", 1004, "k"), [record])) is expected
+
+
+@pytest.mark.parametrize("usage", ["issue", "payment", "payment.scheduled", None])
+def test_a_record_tells_what_its_billing_key_was_used_for(usage: str | None) -> None:
+    record = understood(customer_uid_usage=usage, started_at=1_780_000_000).record()
+
+    assert record.usage == usage
+    assert record.is_registration == (usage == "issue")
+    assert record.is_charge == (usage in {None, "payment"})
+    assert record.status is RecordStatus.PAID
+    assert record.started_at == datetime.fromtimestamp(1_780_000_000, UTC)
+
+
+def cancel(number: int, cancelled_at: object) -> dict[str, Any]:
+    return {"amount": number, "cancellation_id": f"c{number}", "cancelled_at": cancelled_at}
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([cancel(1, 10), cancel(2, 20), cancel(3, 30)], ["c1", "c2", "c3"]),
+        ([cancel(3, 30), cancel(2, 20), cancel(1, 10)], ["c1", "c2", "c3"]),
+        ([cancel(1, 10), cancel(2, 10), cancel(3, 10)], ["c1", "c2", "c3"]),
+        ([cancel(2, 20), cancel(1, None), cancel(3, 20)], ["c1", "c2", "c3"]),
+        ([], []),
+    ],
+    ids=["oldest first", "newest first", "one second", "one of unknown time", "none"],
+)
+def test_cancels_are_told_oldest_first_and_then_as_they_were_listed(
+    history: list[dict[str, Any]], expected: list[str]
+) -> None:
+    record = understood(cancel_history=history).record()
+
+    assert [cancel.cancellation_id for cancel in record.cancels] == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "binds"),
+    [
+        ({}, True),
+        ({"amount": 1004.0}, True),
+        ({"currency": "KRW"}, True),
+        ({"currency": "USD"}, False),
+        ({"amount": 1005}, False),
+        ({"merchant_uid": "w2"}, False),
+    ],
+    ids=str,
+)
+def test_a_prepared_amount_binds_only_its_own_window(told: dict[str, Any], binds: bool) -> None:
+    response = {"merchant_uid": "w1", "amount": 1004, "currency": None, **told}
+    prepared = reader(PreparedAmount)(json.dumps({"code": 0, "response": response}).encode())
+
+    assert isinstance(prepared, PreparedAmount)
+    assert prepared.binds("w1", 1004) == binds
 
 
 def test_neither_repr_nor_error_holds_what_is_secret() -> None:
