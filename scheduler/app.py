@@ -8,10 +8,11 @@ from celery.signals import beat_init, setup_logging, worker_shutdown
 from scheduler.timetable import timetable
 from shared.config import load
 from shared.jobs.celery_settings import celery_settings
+from shared.jobs.quiet import QUIET
 from shared.logs import configure
 
 settings = load()
-app = Celery("dalmada-scheduler", include=["scheduler.tasks"], set_as_current=True)
+app = Celery("dalmada-scheduler", include=["scheduler.tasks"], set_as_current=True, **QUIET)
 app.conf.update(celery_settings(settings), beat_schedule=timetable(settings))
 
 

@@ -9,9 +9,14 @@ from celery import current_app
 from redis.asyncio import Redis
 
 from scheduler.scans.dispatch import DispatchInvoices
+from scheduler.scans.endings import DispatchEndings
+from scheduler.scans.hints import DispatchHints
 from scheduler.scans.inquire import DispatchInquiries
+from scheduler.scans.refund import DispatchRefunds
 from scheduler.scans.relay import DispatchRelay
+from scheduler.scans.removals import DispatchRemovals
 from scheduler.scans.renew import RenewSubscriptions
+from scheduler.scans.windows import AdvanceWindows
 from shared.clock import WallClock
 from shared.config import load
 from shared.db.engine import connect
@@ -26,7 +31,12 @@ class Scans:
     renew: RenewSubscriptions
     dispatch: DispatchInvoices
     inquire: DispatchInquiries
+    refund: DispatchRefunds
     relay: DispatchRelay
+    end: DispatchEndings
+    hints: DispatchHints
+    windows: AdvanceWindows
+    remove: DispatchRemovals
 
 
 @asynccontextmanager
@@ -46,6 +56,15 @@ async def scans() -> AsyncIterator[Scans]:
         resources.push_async_callback(redis.aclose)
         enqueue = CeleryEnqueue(current_app, redis)
         resend_after = timedelta(seconds=settings.redispatch_after_s)
+        # What most scans take: how much a message and a tick hold, and when a message is lost.
+        paged = (
+            database,
+            enqueue,
+            clock,
+            settings.charge_batch_size,
+            settings.scan_rows_max,
+            resend_after,
+        )
         yield Scans(
             renew=RenewSubscriptions(
                 database, clock, settings.catch_up_policy, settings.scan_rows_max
@@ -59,15 +78,21 @@ async def scans() -> AsyncIterator[Scans]:
                 settings.queued_batches_max,
                 resend_after,
             ),
-            inquire=DispatchInquiries(
+            inquire=DispatchInquiries(*paged),
+            refund=DispatchRefunds(*paged),
+            relay=DispatchRelay(database, enqueue),
+            end=DispatchEndings(*paged),
+            hints=DispatchHints(
                 database,
                 enqueue,
                 clock,
                 settings.charge_batch_size,
                 settings.scan_rows_max,
+                settings.hints_unknown_max,
                 resend_after,
             ),
-            relay=DispatchRelay(database, enqueue),
+            windows=AdvanceWindows(*paged),
+            remove=DispatchRemovals(*paged),
         )
 
 

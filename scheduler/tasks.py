@@ -31,9 +31,49 @@ def inquire() -> str:
         return line.outcome(f"inquiring {attempts}")
 
 
+@shared_task(name=contracts.DispatchRefunds.task)
+def refund() -> str:
+    """Send messages for refunds that are due, and for those that are unknown."""
+    with canonical_line() as line:
+        refunds = runtime.run(lambda scans: scans.refund())
+        return line.outcome(f"dispatched {refunds}")
+
+
 @shared_task(name=contracts.DispatchRelay.task)
 def relay() -> str:
     """Send a relay message while events wait."""
     with canonical_line() as line:
         messages = runtime.run(lambda scans: scans.relay())
         return line.outcome(f"relaying {messages}")
+
+
+@shared_task(name=contracts.DispatchEndings.task)
+def end() -> str:
+    """Send messages for subscriptions whose end has come, and follow up what they leave open."""
+    with canonical_line() as line:
+        subscriptions = runtime.run(lambda scans: scans.end())
+        return line.outcome(f"ending {subscriptions}")
+
+
+@shared_task(name=contracts.DispatchHints.task)
+def hints() -> str:
+    """Send messages for hints that nobody has looked at."""
+    with canonical_line() as line:
+        dispatched = runtime.run(lambda scans: scans.hints())
+        return line.outcome(f"reading {dispatched}")
+
+
+@shared_task(name=contracts.AdvanceWindows.task)
+def windows() -> str:
+    """Have windows prepared, and end those that buyers have left."""
+    with canonical_line() as line:
+        dispatched = runtime.run(lambda scans: scans.windows())
+        return line.outcome(f"advancing {dispatched}")
+
+
+@shared_task(name=contracts.DispatchRemovals.task)
+def remove() -> str:
+    """Send messages for billing keys that are to be taken away."""
+    with canonical_line() as line:
+        keys = runtime.run(lambda scans: scans.remove())
+        return line.outcome(f"removing {keys}")

@@ -9,7 +9,12 @@ SCANS: tuple[type[contracts.Job], ...] = (
     contracts.RenewSubscriptions,
     contracts.DispatchInvoices,
     contracts.DispatchInquiries,
+    contracts.DispatchRefunds,
     contracts.DispatchRelay,
+    contracts.DispatchEndings,
+    contracts.DispatchHints,
+    contracts.AdvanceWindows,
+    contracts.DispatchRemovals,
 )
 
 

@@ -3,22 +3,24 @@
 import enum
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from shared.billing.attempt import Leases
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
 from shared.billing.dunning import DunningPolicy, TerminalAction
-from shared.billing.errors import BillingError
+from shared.billing.errors import BillingError, InvalidWindowError
 from shared.billing.rules import CollectionRules, InquiryPolicy, ResendPolicy
 from shared.billing.use_confirmation import UseConfirmation
+from shared.billing.window_channel import Channel
 
 # Ten years: more would leave what a date can hold.
 Seconds = Annotated[float, Field(gt=0, le=315_360_000, allow_inf_nan=False)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
+S = TypeVar("S", bound="ReceiverSettings")
 SecondsList = Annotated[tuple[Seconds, ...], Field(min_length=1)]
 
 
@@ -33,8 +35,8 @@ class SettingsError(Exception):
     """The environment does not make valid settings; the text lists every fault."""
 
 
-class Settings(BaseSettings):
-    """Everything that differs between installations; ``.env.example`` explains each.
+class ReceiverSettings(BaseSettings):
+    """What the webhook receiver needs: it faces the internet, so it holds no other secret.
 
     Durations are seconds.
     """
@@ -47,15 +49,33 @@ class Settings(BaseSettings):
         secrets_dir=None,
     )
 
-    database_url: Secret
     redis_url: Secret
+
+    receiver_host: str = "127.0.0.1"
+    receiver_port: Annotated[int, Field(ge=0, le=65_535)] = 8780
+    webhook_allowed_ips: tuple[IPvAnyNetwork, ...] = ()
+    webhook_trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    webhook_queue_max: Annotated[int, Field(ge=1)] = 100_000
+
+    log_format: LogFormat = LogFormat.JSON
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+
+
+class Settings(ReceiverSettings):
+    """Everything that differs between installations; ``.env.example`` explains each."""
+
+    database_url: Secret
 
     portone_base_url: str = "https://api.iamport.kr"
     portone_imp_key: Secret
     portone_imp_secret: Secret
     portone_test_mode: bool = False
+    portone_channel_key: str = ""
+    portone_pg: str = ""
     minimum_amount: Annotated[int, Field(ge=1)] = 10
     naver_use_cfm: UseConfirmation = UseConfirmation.NONE
+    naver_chain_id: str = ""
+    naver_change_enabled: bool = True
     dead_method_markers: tuple[str, ...] = ()
 
     gateway_connect_timeout_s: Seconds = 5.0
@@ -78,6 +98,9 @@ class Settings(BaseSettings):
     catch_up: CatchUp = CatchUp.BILL_LATEST
     catch_up_periods_max: Annotated[int, Field(ge=1, le=100)] = 3
 
+    window_ttl_s: Seconds = 1_800.0
+    hints_unknown_max: Annotated[int, Field(ge=1, le=10_000)] = 20
+
     charge_batch_size: Annotated[int, Field(ge=1, le=500)] = 25
     scan_interval_s: Seconds = 5.0
     scan_rows_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
@@ -89,15 +112,13 @@ class Settings(BaseSettings):
     leader_lease_s: Seconds = 15.0
 
     database_connections_max: Annotated[int, Field(ge=1, le=200)] = 10
-    log_format: LogFormat = LogFormat.JSON
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @model_validator(mode="after")
     def _rules_agree(self) -> Self:
         """Build every rule once, so that contradictions are found at the start."""
         faults = []
         try:
-            _ = self.collection_rules, self.catch_up_policy
+            _ = self.collection_rules, self.catch_up_policy, self.channel
         except BillingError as error:
             faults.append(str(error))
         parts = self.gateway_connect_timeout_s, self.gateway_read_timeout_s
@@ -139,6 +160,16 @@ class Settings(BaseSettings):
         )
 
     @property
+    def channel(self) -> Channel | None:
+        """Where PortOne sends the buyers of payment windows; None where no window is asked for."""
+        if not self.portone_pg and not self.portone_channel_key:
+            return None
+        if self.portone_pg and self.portone_channel_key:
+            message = "portone_pg and portone_channel_key say the same in two ways: set one of them"
+            raise InvalidWindowError(message)
+        return Channel(self.portone_pg or None, self.portone_channel_key or None)
+
+    @property
     def catch_up_policy(self) -> CatchUpPolicy:
         """What is billed after the scheduler stood still."""
         return CatchUpPolicy(self.catch_up, self.catch_up_periods_max)
@@ -150,8 +181,21 @@ def load() -> Settings:
     Raises:
         SettingsError: With one line for every fault, naming the variable.
     """
+    return _load(Settings)
+
+
+def load_receiver() -> ReceiverSettings:
+    """Return the receiver's settings of this environment.
+
+    Raises:
+        SettingsError: With one line for every fault, naming the variable.
+    """
+    return _load(ReceiverSettings)
+
+
+def _load(kind: type[S]) -> S:
     try:
-        return Settings()
+        return kind()
     except UnreadableError as error:
         named = re.search(r'field "(\w+)"', str(error))
         variable = named[1].upper() if named else "…"
@@ -159,22 +203,22 @@ def load() -> Settings:
         raise SettingsError(message + ', such as [60, 120] or ["…"]') from None
     except ValidationError as error:
         faulty = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
-        lines = [*_lines(error), *(_contradictions_beside(faulty) if faulty else [])]
+        lines = [*_lines(error), *(_contradictions_beside(kind, faulty) if faulty else [])]
         raise SettingsError("the settings are not valid:\n" + "\n".join(lines)) from None
 
 
-def _contradictions_beside(faulty: set[str]) -> list[str]:
+def _contradictions_beside(kind: type[ReceiverSettings], faulty: set[str]) -> list[str]:
     """Return how the other settings contradict each other, with the faulty ones left as they are.
 
     They are looked for only when every value is right by itself, so these are put right for a
     moment.
     """
-    fields = Settings.model_fields
+    fields = kind.model_fields
     stand_ins: dict[str, Any] = {
         name: "…" if fields[name].is_required() else fields[name].default for name in faulty
     }
     try:
-        Settings(**stand_ins)
+        kind(**stand_ins)
     except ValidationError as error:
         return _lines(error)
     return []

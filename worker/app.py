@@ -7,15 +7,31 @@ from celery.signals import setup_logging, worker_shutdown
 
 from shared.config import load
 from shared.jobs.celery_settings import celery_settings
+from shared.jobs.quiet import QUIET
 from shared.logs import configure
 
 settings = load()
 app = Celery(
     "dalmada",
-    include=["worker.tasks.attempt", "worker.tasks.event", "worker.tasks.invoice"],
+    include=[
+        "worker.tasks.attempt",
+        "worker.tasks.billing_key",
+        "worker.tasks.command",
+        "worker.tasks.event",
+        "worker.tasks.hint",
+        "worker.tasks.invoice",
+        "worker.tasks.refund",
+        "worker.tasks.subscription",
+        "worker.tasks.webhook",
+        "worker.tasks.window",
+    ],
     set_as_current=True,
+    **QUIET,
 )
-app.conf.update(celery_settings(settings))
+app.conf.update(
+    celery_settings(settings),
+    worker_consumer="worker.consumer:KeepingConsumer",
+)
 
 
 @setup_logging.connect

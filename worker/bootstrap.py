@@ -3,40 +3,54 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from redis.asyncio import Redis
 
 from shared.clock import WallClock
 from shared.config import Settings, load
-from shared.db import dead_letters
-from shared.db.engine import Database, connect
+from shared.db.engine import connect
+from shared.jobs.deliveries import Deliveries
 from shared.runtime import Runtime
 from worker.events.stream import StreamPublisher
 from worker.gateway.adapter import PortOneGateway
 from worker.gateway.client import PortOne
 from worker.gateway.settings import GatewaySettings
 from worker.gateway.texts import DEAD_METHOD_MARKERS
+from worker.handlers import handlers
 from worker.services.charge import ChargeInvoices
+from worker.services.command_desk import CommandDesk
+from worker.services.endings import EndSubscriptions
 from worker.services.grouping import Grouping
+from worker.services.hint_reading import ReadHints
+from worker.services.hints import ReceiveWebhooks
 from worker.services.inquire import InquireAttempts
+from worker.services.key_removal import RemoveBillingKeys
+from worker.services.refund import SendRefunds
+from worker.services.refund_inquiry import InquireRefunds
+from worker.services.refund_settlement import SettleRefunds
 from worker.services.relay import RelayEvents
 from worker.services.settle import SettleMoves
+from worker.services.window_requests import WindowTerms
+from worker.services.windows import CloseWindows, PrepareWindows
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """Every service of a worker, ready to be called on the process's loop."""
 
-    database: Database
     charge_invoices: ChargeInvoices
+    commands: CommandDesk
+    deliveries: Deliveries
     inquire_attempts: InquireAttempts
+    send_refunds: SendRefunds
+    inquire_refunds: InquireRefunds
+    end_subscriptions: EndSubscriptions
+    read_hints: ReadHints
+    prepare_windows: PrepareWindows
+    close_windows: CloseWindows
+    remove_billing_keys: RemoveBillingKeys
     relay_events: RelayEvents
-
-    async def bury_message(self, task: str, cause: str, message: str) -> None:
-        """Keep a message that cannot be worked."""
-        await self.database.run(
-            lambda connection: dead_letters.bury_message(connection, task, cause, message)
-        )
 
 
 @asynccontextmanager
@@ -58,8 +72,9 @@ async def services() -> AsyncIterator[Services]:
         resources.push_async_callback(client.aclose)
         gateway = PortOneGateway(client, send_window_s=settings.send_window_s)
         settle = Grouping(SettleMoves(database, clock, rules))
+        settle_refund = Grouping(SettleRefunds(database, clock))
+        read_hints = ReadHints(database, gateway, settle, clock, rules)
         yield Services(
-            database=database,
             charge_invoices=ChargeInvoices(
                 database,
                 gateway,
@@ -69,9 +84,25 @@ async def services() -> AsyncIterator[Services]:
                 settings.minimum_amount,
                 settings.naver_use_cfm,
             ),
+            commands=CommandDesk(
+                database,
+                clock,
+                handlers(window_terms(settings)),
+                ReceiveWebhooks(database, clock),
+            ),
+            deliveries=Deliveries(redis),
             inquire_attempts=InquireAttempts(
                 database, gateway, settle, clock, rules, not settings.portone_test_mode
             ),
+            send_refunds=SendRefunds(database, gateway, settle_refund, clock, rules),
+            inquire_refunds=InquireRefunds(database, gateway, settle_refund, clock, rules),
+            end_subscriptions=EndSubscriptions(database, gateway, clock, rules.inquiry),
+            read_hints=read_hints,
+            prepare_windows=PrepareWindows(database, gateway, clock),
+            close_windows=CloseWindows(
+                database, gateway, read_hints, clock, rules.inquiry.deadline
+            ),
+            remove_billing_keys=RemoveBillingKeys(database, gateway, clock, rules.inquiry.deadline),
             relay_events=RelayEvents(
                 database,
                 StreamPublisher(redis, settings.event_stream, settings.event_stream_length_max),
@@ -79,6 +110,18 @@ async def services() -> AsyncIterator[Services]:
                 settings.relay_rows_max,
             ),
         )
+
+
+def window_terms(settings: Settings) -> WindowTerms:
+    """Return what every payment window has in common by the settings."""
+    return WindowTerms(
+        channel=settings.channel,
+        ttl=timedelta(seconds=settings.window_ttl_s),
+        minimum_amount=settings.minimum_amount,
+        change_enabled=settings.naver_change_enabled,
+        chain_id=settings.naver_chain_id or None,
+        use_confirmation=settings.naver_use_cfm,
+    )
 
 
 def gateway_settings(settings: Settings) -> GatewaySettings:

@@ -5,8 +5,9 @@
 What is set here wins over FLOWER_ variables, and the command line wins over both, so what is left
 out here is free: FLOWER_BASIC_AUTH, FLOWER_PERSISTENT, FLOWER_DB, FLOWER_URL_PREFIX and so on.
 
-`format_task` covers the list of tasks and the page of one task. Flower's API and the page of one
-worker show messages as they came, which is why the API is never open to the unauthenticated.
+What messages say is kept away from Flower twice: our processes tell of tasks without it, and what
+others tell, as merchants do who send commands through Celery, is heard here without it. So neither
+a page nor Flower's API can show it; `format_task` only makes ids readable.
 """
 
 import os
@@ -15,9 +16,12 @@ import sys
 from itertools import pairwise
 from typing import Any
 
+import flower.events as _flower_events
 from tornado.options import options
 
-from shared.jobs.contracts import Job
+from shared.jobs import quiet as _quiet
+from shared.jobs.commands import COMMANDS as _COMMANDS
+from shared.jobs.commands import ReceiveWebhook as _ReceiveWebhook
 
 # Flower could otherwise send a charge again, or stop a worker in the middle of one.
 read_only = True
@@ -31,20 +35,13 @@ max_tasks = 10_000
 # Workers of earlier deployments leave the list and the metrics, which would else grow for ever.
 purge_offline_workers = 600
 
-_HIDDEN = "hidden"
-_FIELDS = {
-    job.task: frozenset(name for name in job.model_fields if name.endswith("_ids"))
-    for job in Job.__subclasses__()
-}
-# As Celery writes keyword arguments that are one list of numbers. What is too long for it ends in
-# dots, and the last number before them may be half a number.
-_IDS = re.compile(
-    r"\{'(?P<field>\w+)': \[(?P<ids>(?:\d{1,19}, )*)(?P<last>\d{0,19})"
-    r"(?P<cut>(?:\.{3})?(?:, )?\.{3})?\]\}"
-)
-_FRAME = re.compile(r'^ +File ".*", line \d+, in .*$', re.MULTILINE)
-_EXCEPTION = re.compile(r"[\w.]+")
+_ID = re.compile(r"[0-9a-f-]+")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# Those whose outcome is a name or a count, and nothing that a message said.
+_OURS = {*_quiet.ID_FIELDS, *(command.task for command in _COMMANDS), _ReceiveWebhook.task}
+
+# Flower builds its receiver by this name.
+_flower_events.EventReceiver = _quiet.QuietReceiver
 
 
 def format_task(task: Any) -> Any:
@@ -53,31 +50,27 @@ def format_task(task: Any) -> Any:
     `task` is Flower's copy of its record. What an exception says is never shown, for it may quote a
     row; where it was raised is.
     """
-    fields = _FIELDS.get(str(task.name))
-    task.args = None if str(task.args or "()") in {"()", "[]"} else _HIDDEN
-    task.kwargs = None if task.kwargs is None else _ids(str(task.kwargs), fields)
+    nothing = str(task.args or "()") in {"()", "[]"}
+    task.args = None if nothing else _quiet.shown_arguments(task.name, str(task.args))
+    task.kwargs = None if task.kwargs is None else _ids(task.name, str(task.kwargs))
     if task.result is not None:
-        task.result = _HIDDEN if fields is None else str(task.result).strip("'\"")
+        task.result = str(task.result).strip("'\"") if str(task.name) in _OURS else _quiet.HIDDEN
     if task.exception is not None:
-        found = _EXCEPTION.match(str(task.exception))
-        task.exception = found[0] if found else _HIDDEN
+        task.exception = _quiet.shown_exception(str(task.exception))
     if task.traceback is not None:
-        task.traceback = "\n".join(_FRAME.findall(str(task.traceback)))
+        task.traceback = _quiet.shown_traceback(str(task.traceback))
     return task
 
 
-def _ids(text: str, fields: frozenset[str] | None) -> str:
+def _ids(task: object, text: str) -> str:
     """Return `{'invoice_ids': [1, 2, 3, 9]}` as `invoice_ids 1-3, 9`, and hide what is not that."""
-    if fields is None:
-        return _HIDDEN
-    if text == "{}":
-        return ""
-    match = _IDS.fullmatch(text)
-    if match is None or match["field"] not in fields:
-        return _HIDDEN
-    kept = match["ids"] if match["cut"] else match["ids"] + match["last"]
-    ranges = _ranges([int(number) for number in re.findall(r"\d+", kept)])
-    return f"{match['field']} {ranges}{', …' if match['cut'] else ''}"
+    shown = _quiet.shown_arguments(task, text)
+    match = _quiet.IDS.fullmatch(shown)
+    if match is None:
+        return "" if shown == "{}" else shown
+    ids = _ID.findall(match["ids"] + (match["last"] or ""))
+    listed = _ranges([int(one) for one in ids]) if all(map(str.isdigit, ids)) else ", ".join(ids)
+    return f"{match['field']} {listed}{', …' if match['cut'] else ''}"
 
 
 def _ranges(ids: list[int]) -> str:

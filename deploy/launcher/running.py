@@ -158,7 +158,11 @@ def _log_directory(context: Context, name: str, scratch: Path) -> Path:
 
 
 def _address_variables(addresses: Addresses) -> dict[str, str]:
-    return {"DALMADA_SANDBOX_URL": addresses.sandbox, "DALMADA_FLOWER_URL": addresses.flower}
+    return {
+        "DALMADA_SANDBOX_URL": addresses.sandbox,
+        "DALMADA_FLOWER_URL": addresses.flower,
+        "DALMADA_RECEIVER_URL": addresses.receiver,
+    }
 
 
 def _tell(context: Context, state: Path, stack: Stack, addresses: Addresses) -> None:
@@ -168,6 +172,7 @@ def _tell(context: Context, state: Path, stack: Stack, addresses: Addresses) -> 
         "\n"
         f"  Flower     {addresses.flower}\n"
         f"  sandbox    {addresses.sandbox}\n"
+        f"  webhooks   {addresses.receiver}/webhooks/portone\n"
         f"  operator   . {env_file} && {context.environment.tool('dalmada')} status\n"
         f"  logs       {stack.logs}\n"
         "  end        Ctrl-C here, or `make down` elsewhere\n"

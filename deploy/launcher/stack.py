@@ -1,4 +1,4 @@
-"""All of Dalmada on one machine: migrations, sandbox, beat, workers and Flower, ready for use."""
+"""All of Dalmada on one machine, from the migrations to Flower, ready for use."""
 
 import os
 import re
@@ -49,6 +49,7 @@ class Addresses:
 
     sandbox: str
     flower: str
+    receiver: str
 
 
 @dataclass(slots=True)
@@ -121,20 +122,32 @@ def migrate(stack: Stack) -> None:
 def running_stack(stack: Stack, servers: Servers) -> Iterator[Addresses]:
     """Start everything above the servers and end it again, the last started first."""
     stack.variables.update(servers.environment)
-    migrate(stack)
     with ExitStack() as undo:
-        sandbox = _start_sandbox(stack, undo)
-        flower = _start_workers(stack, undo)
-        yield Addresses(sandbox=sandbox, flower=flower)
+        # It comes up while the database is migrated; the sandbox has to know where it is.
+        receiver = _receiver(stack)
+        undo.callback(receiver.stop)
+        receiver.start()
+        migrate(stack)
+        match = receiver.wait_for_log(r"^receiver: (http://\S+)$", timeout_s=_READY_TIMEOUT_S)
+        sandbox = _start_sandbox(stack, undo, webhook_url=f"{match[1]}/webhooks/portone")
+        flower = _start_workers(stack, undo, receiver)
+        yield Addresses(sandbox=sandbox, flower=flower, receiver=match[1])
 
 
-def _start_sandbox(stack: Stack, undo: ExitStack) -> str:
+def _receiver(stack: Stack) -> Child:
+    """The receiver of webhooks, not started; on a free port unless one is asked for."""
+    port = os.environ.get("DALMADA_RECEIVER_PORT", "0")
+    return stack.child("receiver", "-m", "worker.receiver", "--host", HOST, "--port", port)
+
+
+def _start_sandbox(stack: Stack, undo: ExitStack, *, webhook_url: str) -> str:
     key, secret = secrets.token_hex(8), secrets.token_hex(24)
     with stack.terminal.step("starting the sandbox") as step:
         child = stack.child(
             "sandbox",
             *("-m", "deploy.sandbox", "--host", HOST, "--port", "0"),
             *("--imp-key", key, "--imp-secret", secret),
+            *("--webhook-url", webhook_url),
         )
         undo.callback(child.stop)
         child.start()
@@ -148,16 +161,17 @@ def _start_sandbox(stack: Stack, undo: ExitStack) -> str:
     return match[1]
 
 
-def _start_workers(stack: Stack, undo: ExitStack) -> str:
+def _start_workers(stack: Stack, undo: ExitStack, receiver: Child) -> str:
     count = charge_worker_count()
     charge = [charge_worker(stack, number) for number in range(1, count + 1)]
+    command = command_worker(stack)
     scan = scan_worker(stack)
     beat = _beat(stack)
     # Ended in this order: nothing is watched, then nothing is asked for, then nothing is done.
-    undo.callback(stop_together, charge)
-    undo.callback(stop_together, [beat, scan])
-    with stack.terminal.step(f"starting beat, {count + 1} workers and Flower") as step:
-        for child in (*charge, scan, beat):
+    undo.callback(stop_together, [*charge, command])
+    undo.callback(stop_together, [beat, scan, receiver])
+    with stack.terminal.step(f"starting beat, {count + 2} workers and Flower") as step:
+        for child in (*charge, command, scan, beat):
             child.start()
 
         def check() -> None:
@@ -166,7 +180,7 @@ def _start_workers(stack: Stack, undo: ExitStack) -> str:
 
         # Flower takes longest and is waited for first, while the others come up beside it.
         url = _start_flower(stack, undo, check)
-        ready = [(child, r"@\S+ ready\.") for child in (*charge, scan)]
+        ready = [(child, r"@\S+ ready\.") for child in (*charge, command, scan)]
         for child, pattern in (*ready, (beat, r"beat: Starting")):
             wait_until(
                 _logged(child, pattern),
@@ -175,7 +189,7 @@ def _start_workers(stack: Stack, undo: ExitStack) -> str:
                 check=check,
                 interval_s=0.05,
             )
-        step.result = f"beat, {count} charge workers, 1 scan worker and Flower ready"
+        step.result = f"beat, {count} charge workers, command and scan worker and Flower ready"
     return url
 
 
@@ -194,9 +208,15 @@ def _worker(stack: Stack, name: str, app: str, queues: Sequence[str], threads: i
 
 
 def charge_worker(stack: Stack, number: int) -> Child:
-    """A worker of the queues that speak to the gateway and to readers of events; not started."""
-    queues = ("billing.charge", "billing.inquiry", "billing.event")
+    """A worker of the queues that move money and speak to readers of events; not started."""
+    queues = ("billing.charge", "billing.inquiry", "billing.refund", "billing.event")
     return _worker(stack, f"charge{number}", "worker.app", queues, threads=16)
+
+
+def command_worker(stack: Stack) -> Child:
+    """A worker of what others ask for and say, so that a flood delays no charge; not started."""
+    queues = ("billing.command", "billing.webhook")
+    return _worker(stack, "command", "worker.app", queues, threads=8)
 
 
 def scan_worker(stack: Stack) -> Child:

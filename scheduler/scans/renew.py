@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 _ROWS_PER_TRANSACTION = 500
 # A row that cannot be renewed is looked at again after this, and meanwhile blocks nobody.
 _POSTPONED_FOR = timedelta(hours=1)
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,15 @@ class RenewSubscriptions:
 def _renewals(
     subscription: Subscription, now: datetime, policy: CatchUpPolicy
 ) -> tuple[Renewals, datetime]:
-    """Return what is renewed now, and when the period after it begins."""
-    cycle = subscription.agreement.cycle
-    renewals = due_renewals(cycle, subscription.next_period_index, now, policy)
+    """Return what is renewed now, and when the period after it begins.
+
+    Of a subscription whose end has come, what had begun before the end is decided as it would have
+    been the instant before.
+    """
+    cycle, until = subscription.agreement.cycle, now
+    if subscription.cancel_at is not None:
+        until = min(now, subscription.cancel_at - _INSTANT)
+    renewals = due_renewals(cycle, subscription.next_period_index, until, policy)
     return renewals, cycle.period(renewals.next_index).start_at
 
 

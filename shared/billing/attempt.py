@@ -8,10 +8,11 @@
                │
                └──▶ parked                             a person decides; a dead letter says so
 
-    waiting ──▶ void                                   the subscription was canceled meanwhile
+    waiting ──▶ void | unknown                         the subscription was canceled meanwhile
 
 A new attempt, with a new number and a new ``merchant_uid``, is made after a *definite* decline
-only. ``claimed`` past its lease is ``unknown`` by our own death, and has the same owner.
+only. ``claimed`` past its lease is ``unknown`` by our own death, and has the same owner. An end of
+the subscription voids what certainly moved no money; a send that was lost is asked about again.
 """
 
 import enum

@@ -2,13 +2,15 @@
 
 import enum
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime
+from typing import assert_never
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from shared.billing.calendar import Period
+from shared.billing.calendar import BillingCycle, Period
 from shared.billing.errors import InvalidCancellationError
 from shared.billing.money import Price
 from shared.billing.refund import Requester, part_of, require_reason
+from shared.billing.rules import InquiryPolicy
 
 
 class CancelWhen(enum.StrEnum):
@@ -53,14 +55,36 @@ class Cancellation:
             raise InvalidCancellationError(message)
 
 
+def running_period_end(cycle: BillingCycle, now: datetime) -> datetime:
+    """Return when the period that runs is over: the start of the first one that has not begun.
+
+    It is read from the calendar and not from what was billed so far, so an outage moves no end.
+    Before the first period nothing runs, and the end is its start: nothing will be billed.
+
+    Raises:
+        InvalidCycleError: The next period lies beyond the calendar.
+    """
+    return cycle.period(cycle.index_at(now) + 1).start_at
+
+
 def refund_of(
-    choice: RefundChoice, left: Price, period: Period, zone: str, ended_at: datetime
+    choice: RefundChoice,
+    paid: Price,
+    left: Price,
+    period: Period,
+    zone: str,
+    ended_at: datetime,
 ) -> Price | None:
     """Return what of a paid period goes back, or None if nothing does.
 
+    A share is counted from what was paid, since that is the price of a day, and is limited by what
+    is left: what the merchant gave back before, for a reason of its own, makes no unused day
+    cheaper. It is rounded down to whole won, and takes its share of the tax-free part that is left.
+
     Args:
         choice: What was wished.
-        left: What of the payment can still be given back.
+        paid: What was paid for the period.
+        left: What of it can still be given back.
         period: The period that was paid for.
         zone: IANA name of the zone in which the subscription's days are counted.
         ended_at: When the subscription ended.
@@ -72,20 +96,49 @@ def refund_of(
             amount = left.amount
         case RefundChoice.PRO_RATA:
             unused, days = unused_days(period, zone, ended_at)
-            amount = left.amount * unused // days
+            amount = min(paid.amount * unused // days, left.amount)
+        case _:
+            assert_never(choice)
     return part_of(left, amount) if amount else None
 
 
 def unused_days(period: Period, zone: str, ended_at: datetime) -> tuple[int, int]:
-    """Return how many whole days of a period were not begun, and how many it has.
+    """Return how many days of a period were not begun, and how many it has.
 
-    Days are those of the calendar in the subscription's zone: the day of the end counts as used,
-    and so does a day that the period only touches. A period has one day at least.
+    Days are dates in the subscription's zone, whatever the clocks do on them. A period has the
+    dates from that of its start up to that of its end, which belongs to the next period already,
+    and one at least. The date of the end of the subscription counts as used, unless the end came
+    no later than the period itself began.
+
+    Raises:
+        InvalidCancellationError: Nobody knows the zone.
     """
-    local = ZoneInfo(zone)
+    local = _zone(zone)
     first = period.start_at.astimezone(local).date()
-    # Half-open: the last day is that of the instant before the end.
-    last = (period.end_at - timedelta(microseconds=1)).astimezone(local).date()
-    days = max((last - first).days + 1, 1)
-    used = (ended_at.astimezone(local).date() - first).days + 1
-    return min(max(days - used, 0), days), days
+    days = max((period.end_at.astimezone(local).date() - first).days, 1)
+    if ended_at <= period.start_at:
+        return days, days
+    used = max((ended_at.astimezone(local).date() - first).days, 0) + 1
+    return max(days - used, 0), days
+
+
+def look_again_at(doubt_since: datetime, now: datetime, policy: InquiryPolicy) -> datetime | None:
+    """Return when the gateway is asked again about a send that it shows no record of.
+
+    While a subscription lives, such an attempt is sent again under the same ``merchant_uid``, and
+    the gateway's own refusal would bring a hidden payment to light. After its end nothing is sent,
+    so silence that was enough to send again is not enough to forget: the gateway is asked on, at
+    growing gaps, until it has been silent for as long as anything may be unknown. None means that
+    this time is over and no money moved.
+    """
+    gap = min(max(now - doubt_since, policy.gaps[0]), policy.gaps[-1])
+    # One gap of room, so that the last answer comes before a person would be called.
+    return now + gap if now + 2 * gap <= doubt_since + policy.deadline else None
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        message = f"days cannot be counted: {name!r} is not an IANA time zone"
+        raise InvalidCancellationError(message) from error

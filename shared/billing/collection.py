@@ -127,6 +127,8 @@ def send_again_later(claim: Claim, outcome: Unmoved, resend: ResendPolicy, now: 
         AttemptStatus.WAITING,
         next_attempt_at=now + max(wait, hold or wait),
         hold_until=None if hold is None else now + hold,
+        # This send moved nothing; whether an earlier one did is as open as before.
+        unknown_since=claim.unknown_since,
         declines=claim.declines,
         message=message,
     )

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
-
 Json: TypeAlias = str | int | Mapping[str, "Json"] | Sequence["Json"] | None
 
 
@@ -27,6 +26,7 @@ class EventName(enum.StrEnum):
     PAYMENT_CANCELLED_ELSEWHERE = "payment.cancelled_elsewhere"
     PAYMENT_UNRECOGNIZED = "payment.unrecognized"
     PAYMENT_REQUESTED = "payment.requested"
+    PAYMENT_REQUEST_REFUSED = "payment.request_refused"
     PAYMENT_CONFIRMED = "payment.confirmed"
     PAYMENT_EXPIRED = "payment.expired"
     BILLING_KEY_REGISTRATION_REQUESTED = "billing_key.registration_requested"
@@ -45,6 +45,7 @@ class EventName(enum.StrEnum):
     SUBSCRIPTION_CANCELED = "subscription.canceled"
     COMMAND_DONE = "command.done"
     COMMAND_REFUSED = "command.refused"
+    COMMAND_PARKED = "command.parked"
     MESSAGE_MALFORMED = "message.malformed"
 
 

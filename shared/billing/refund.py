@@ -1,28 +1,32 @@
 """Money given back: what may be asked for, and what the gateway's record of it means.
 
-    waiting ──▶ claimed ──▶ done | refused              the gateway spoke
+    waiting ──▶ claimed ──▶ done                        the gateway's reply shows the refund
        ▲           │
        │           ├──▶ waiting                         nothing moved: sent again later
        │           └──▶ unknown ──▶ done | refused      the inquiry reads the payment
        └──────────────────┤
                           └──▶ parked                   a person decides; a dead letter says so
-    waiting ──▶ void                                    given up before anything was sent
+    waiting ──▶ refused                                 never sent: it does not fit any more
+    parked ──▶ unknown | void                           a person has it read again, or gives it up
 
 PortOne has no idempotency key for a refund either. Its guard is ``checksum``, the balance that can
-still be cancelled before this refund: a repetition under the same checksum is refused once the
-first has been done. So the checksum is committed before the first send and kept until it is
-certain what became of it. An amount of 0 or none would refund everything (V1 spec,
-``payments/cancel``), and no type here can say that.
+still be cancelled before this refund. A balance only ever falls, so under one checksum one
+cancellation at most is done, however often it is sent and however late a request arrives. The
+checksum is committed before the first send and kept until it is certain what became of it: while
+that is in doubt, no refund of the payment goes out under another one. An amount of 0 or none would
+refund everything (V1 spec, ``payments/cancel``), and no type here can say that.
 """
 
 import enum
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
 from shared.billing.errors import InvalidRefundError
-from shared.billing.inquiry import Conflict, PaymentRecord, StillUnresolved
+from shared.billing.inquiry import CancelRecord, Conflict, PaymentRecord, StillUnresolved
 from shared.billing.money import Price
 from shared.billing.outcome import Unknown, Unmoved
 
@@ -117,7 +121,8 @@ def require_reason(reason: str) -> str:
     if len(reason) > REASON_LENGTH_MAX:
         message = f"a reason must have {REASON_LENGTH_MAX} characters at most, not {len(reason)}"
         raise InvalidRefundError(message)
-    if not reason.isprintable():
+    # Not `isprintable`: it also refuses the wide space of Korean texts and the joiner in emoji.
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in reason):
         message = "a reason must not contain control characters"
         raise InvalidRefundError(message)
     return reason
@@ -163,8 +168,9 @@ class RefundClaim:
 
     Attributes:
         checksum: What could still be cancelled before this refund, in won.
-        refusal: What the gateway answered to an earlier send when it refused it, byte for byte.
-        unknown_since: Since when nobody has known whether money moved, or None.
+        refusal: What the gateway answered to this send when it refused it, byte for byte.
+        unknown_since: Since when it has not been known of an earlier send whether it moved money,
+            or None if every earlier one is known to have moved none.
     """
 
     refund_id: int
@@ -195,6 +201,15 @@ class RefundClaim:
         """Since when nobody has known, over every send since then."""
         return self.unknown_since or self.claimed_at
 
+    @property
+    def doubted_since(self) -> datetime | None:
+        """Since when a send that the gateway did not answer may have moved money, or None."""
+        return self.unknown_since if self.refusal is not None else self.in_doubt_since
+
+    def __repr__(self) -> str:
+        """Name the refund by its ids only: a reason may speak of a person."""
+        return f"RefundClaim(refund_id={self.refund_id}, send_number={self.send_number})"
+
 
 @dataclass(frozen=True, slots=True)
 class RefundQuestion:
@@ -203,20 +218,24 @@ class RefundQuestion:
     Attributes:
         claim: The refund and its last send.
         inquiries: How often the gateway was asked about this send.
-        not_done: How many of these, one after the other, showed the payment as before.
     """
 
     claim: RefundClaim
     inquiries: int
-    not_done: int
 
 
 @dataclass(frozen=True, slots=True)
 class Refunded:
-    """The gateway's record shows exactly this refund."""
+    """The gateway's record shows exactly this refund.
+
+    Attributes:
+        cancelled_amount: What the gateway shows as given back in all, if it was read; more than
+            this refund explains where somebody cancelled by another way afterwards.
+    """
 
     cancellation_id: str | None
     cancelled_at: datetime | None
+    cancelled_amount: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +253,19 @@ class NotDone:
     """The gateway shows the payment as it was before the refund."""
 
 
+@dataclass(frozen=True, slots=True)
+class CancelledElsewhere:
+    """Somebody else's cancellation used the checksum up: this refund is not done under it.
+
+    The balance has fallen below the checksum for good, so no send under it, however late, can be
+    done any more. ``cancelled_amount`` is what the gateway shows as given back in all.
+    """
+
+    cancelled_amount: int
+
+
 RefundOutcome: TypeAlias = Refunded | Refused | Unmoved | Unknown
-RefundFinding: TypeAlias = Refunded | NotDone | StillUnresolved | Conflict
+RefundFinding: TypeAlias = Refunded | NotDone | CancelledElsewhere | StillUnresolved | Conflict
 
 
 def judge_refund(  # noqa: PLR0911 - a decision table, one row a return
@@ -244,7 +274,7 @@ def judge_refund(  # noqa: PLR0911 - a decision table, one row a return
     """Return what the gateway's record of a payment means for a refund of it.
 
     The status tells nothing: it is ``cancelled`` after a part as after the whole (V1 spec,
-    ``cancel_amount``). So the sums decide, and the newest entry of the history must be ours.
+    ``cancel_amount``). So the sums decide, and the history says whose they are.
     """
     if record is None:
         return StillUnresolved("the gateway does not show the payment")
@@ -256,14 +286,63 @@ def judge_refund(  # noqa: PLR0911 - a decision table, one row a return
         return Conflict(f"the payment is of {record.amount} won, {claim.paid_amount} were paid")
     if record.cancel_amount == claim.cancelled_before:
         return NotDone()
-    if record.cancel_amount != claim.cancelled_after:
-        return Conflict(
-            f"{record.cancel_amount} won are cancelled at the gateway, {claim.cancelled_before} or"
-            f" {claim.cancelled_after} were expected"
+    if record.cancel_amount < claim.cancelled_before:
+        # Nothing that was given back comes again: the record is older than what we know.
+        return StillUnresolved(
+            f"the gateway shows {record.cancel_amount} won as cancelled, not yet the"
+            f" {claim.cancelled_before} that were before this refund"
         )
-    newest = record.cancels[-1] if record.cancels else None
-    if newest is None:
-        return Refunded(None, None)
-    if newest.amount != claim.order.price.amount or newest.reason != claim.order.reason:
-        return Conflict("the newest cancellation at the gateway is not this refund")
-    return Refunded(newest.cancellation_id, newest.cancelled_at)
+    return _judge_history(claim, record)
+
+
+def _judge_history(
+    claim: RefundClaim, record: PaymentRecord
+) -> Refunded | CancelledElsewhere | Conflict:
+    """Return whose cancellations came after those that were known before the refund.
+
+    Under its checksum a refund can only have been done as the first of them. That somebody else
+    was first leads to a new send, so it is believed only where nothing could be ours.
+    """
+    known = _position_after(claim.cancelled_before, record)
+    if known is None:
+        if record.cancels or record.cancel_amount != claim.cancelled_after:
+            return Conflict(
+                f"{record.cancel_amount} won are cancelled at the gateway,"
+                f" {claim.cancelled_before} or {claim.cancelled_after} were expected"
+            )
+        return Refunded(None, None, record.cancel_amount)
+    before, since = record.cancels[:known], record.cancels[known:]
+    first, amount = since[0], claim.order.price.amount
+    if first.amount == amount and _same_text(first.reason, claim.order.reason):
+        return Refunded(first.cancellation_id, first.cancelled_at, record.cancel_amount)
+    if any(cancel.amount == amount for cancel in since) or not _all_earlier(before, since):
+        return Conflict("a cancellation at the gateway may be this refund and may be another")
+    return CancelledElsewhere(record.cancel_amount)
+
+
+def _position_after(amount: int, record: PaymentRecord) -> int | None:
+    """Return where in the history the first ``amount`` won end, or None if it does not say so."""
+    if sum(cancel.amount for cancel in record.cancels) != record.cancel_amount:
+        return None
+    passed = 0
+    for position, cancel in enumerate(record.cancels):
+        if passed == amount:
+            return position
+        passed += cancel.amount
+    return None
+
+
+def _all_earlier(before: Sequence[CancelRecord], since: Sequence[CancelRecord]) -> bool:
+    """Say whether the instants prove that all of ``before`` came before any of ``since``."""
+    if not before:
+        return True
+    instants = [cancel.cancelled_at for cancel in (*before, *since)]
+    known = [instant for instant in instants if instant is not None]
+    if len(known) < len(instants):
+        return False
+    return max(known[: len(before)]) < min(known[len(before) :])
+
+
+def _same_text(told: str | None, sent: str) -> bool:
+    """Say whether two texts are the same but for white space, which a form may lose."""
+    return told is not None and told.split() == sent.split()

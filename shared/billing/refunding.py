@@ -4,7 +4,7 @@ The shape is that of ``collection``: a refund settles only on what the gateway s
 is unknown has an owner and a deadline.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -19,6 +19,7 @@ from shared.billing.outcome import (
     Unmoved,
 )
 from shared.billing.refund import (
+    CancelledElsewhere,
     NotDone,
     RefundClaim,
     Refunded,
@@ -28,7 +29,7 @@ from shared.billing.refund import (
     RefundStatus,
     Refused,
 )
-from shared.billing.rules import CollectionRules, InquiryPolicy, ResendPolicy
+from shared.billing.rules import CollectionRules, InquiryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,11 @@ class RefundMove:
         next_send_at: When it may be sent again, or None.
         inquire_at: When the payment is read next, or None.
         unknown_since: Since when it has not been known whether money moved, or None if it is.
-        keeps_checksum: Whether a later send must go out under the same checksum.
-        refusal: What the gateway refused with, kept until the payment has been read.
+        keeps_checksum: Whether a later send must go out under the same checksum; without one the
+            refund takes its turn among the others of its payment again.
+        refusal: What the gateway refused this send with, byte for byte, or None if it did not.
+        cancelled_amount: What the gateway shows of the payment as given back in all, if it was
+            read.
         dead_letter: Why a person must look, or None.
         hold_until: Until when nothing at all may be sent to the gateway, or None.
     """
@@ -55,10 +59,10 @@ class RefundMove:
     unknown_since: datetime | None = None
     keeps_checksum: bool = True
     inquiries: int = 0
-    not_done: int = 0
     refusal: str | None = None
     message: str | None = None
     cancellation_id: str | None = None
+    cancelled_amount: int | None = None
     settled_at: datetime | None = None
     dead_letter: str | None = None
     hold_until: datetime | None = None
@@ -73,17 +77,17 @@ def after_refund_send(
         case Refunded():
             return _done(claim, outcome, now)
         case Refused(message):
-            # Only the payment itself can say that nothing was given back; it is read at once.
+            # Only the payment itself can say that nothing was given back; it is read at once. This
+            # send is not in doubt, whatever is known of the earlier ones.
             return RefundMove(
                 claim,
                 RefundStatus.UNKNOWN,
                 inquire_at=now,
-                unknown_since=claim.in_doubt_since,
+                unknown_since=claim.unknown_since,
                 refusal=message,
-                message=message,
             )
         case NotSent() | Throttled() | Misconfigured():
-            return _send_again_later(claim, outcome, rules.resend, now)
+            return _send_again_later(claim, outcome, rules, now)
         case Unknown(cause):
             leases = rules.leases
             return RefundMove(
@@ -107,9 +111,19 @@ def after_refund_inquiry(
         case Conflict(cause):
             return park_refund(question.claim, cause, now)
         case StillUnresolved(cause):
-            return _ask_again(question, cause, rules.inquiry, now, not_done=0)
+            return _ask_again(question, cause, rules.inquiry, now)
         case NotDone():
             return _after_nothing_done(question, rules.inquiry, now)
+        case CancelledElsewhere(cancelled_amount):
+            return RefundMove(
+                question.claim,
+                RefundStatus.WAITING,
+                next_send_at=now,
+                # Nothing can be done under it any more, so nothing is in doubt.
+                keeps_checksum=False,
+                cancelled_amount=cancelled_amount,
+                message="cancelled elsewhere meanwhile: sent again out of what is left",
+            )
         case _:
             assert_never(finding)
 
@@ -119,11 +133,19 @@ def park_refund(claim: RefundClaim, cause: str, now: datetime) -> RefundMove:
     return RefundMove(
         claim,
         RefundStatus.PARKED,
-        unknown_since=claim.in_doubt_since,
+        unknown_since=claim.doubted_since,
+        refusal=claim.refusal,
         message=cause,
         dead_letter=cause,
-        events=(_event(EventName.REFUND_PARKED, claim, now, cause=cause),),
+        events=(
+            refund_event(EventName.REFUND_PARKED, claim, now, cause=cause, message=claim.refusal),
+        ),
     )
+
+
+def refuse_unsent(claim: RefundClaim, cause: str, now: datetime) -> RefundMove:
+    """Return the end of a refund that no longer fits, of which nothing was ever in doubt."""
+    return _refused(claim, f"not sent: {cause}", None, now)
 
 
 def _after_nothing_done(
@@ -131,18 +153,18 @@ def _after_nothing_done(
 ) -> RefundMove:
     """Return what follows when the payment stands as before.
 
-    After a refusal of the first send that is the end. Where an earlier send is still in doubt, it
-    must be seen twice: that one may yet arrive, and only the checksum keeps the two apart.
+    After a refusal that is the end, if no earlier send is in doubt. If one is, the refusal may be
+    the checksum's word that the earlier one was done and is not shown yet: it ends nothing, and the
+    payment is read until it shows the refund or a person is called.
     """
     claim = question.claim
-    seen = question.not_done + 1
     if claim.refusal is not None:
-        if claim.send_number == 1 or seen >= policy.no_records_needed:
-            return _refused(claim, claim.refusal, now)
-        cause = "refused, while an earlier send is in doubt"
-        return _ask_again(question, cause, policy, now, not_done=seen)
+        if claim.unknown_since is None:
+            return _refused(claim, "refused by the gateway", claim.refusal, now)
+        cause = "refused, while an earlier send is in doubt and the payment stands as before"
+        return _ask_again(question, cause, policy, now)
     if now - claim.in_doubt_since >= policy.deadline:
-        return park_refund(claim, f"lost again and again since {claim.in_doubt_since}", now)
+        return park_refund(claim, _lost(claim), now)
     return RefundMove(
         claim,
         RefundStatus.WAITING,
@@ -153,38 +175,50 @@ def _after_nothing_done(
 
 
 def _send_again_later(
-    claim: RefundClaim, outcome: Unmoved, resend: ResendPolicy, now: datetime
+    claim: RefundClaim, outcome: Unmoved, rules: CollectionRules, now: datetime
 ) -> RefundMove:
-    """Return what follows when certainly no money moved."""
+    """Return what follows when certainly this send moved no money.
+
+    Whether an earlier one did is as open as before, and keeps its deadline. If none did, the
+    checksum is given up, and another refund of the payment may go first.
+    """
+    resend = rules.resend
     wait = resend.wait(claim.send_number)
     hold: timedelta | None = None
+    cause: str | None = None
     match outcome:
-        case NotSent(cause):
-            message = cause
-        case Throttled(cause, retry_after_s):
-            message = cause
+        case NotSent(message):
+            pass
+        case Throttled(message, retry_after_s):
             hold = resend.delay if retry_after_s is None else timedelta(seconds=retry_after_s)
         case Misconfigured(message, scope):
             if scope is FaultScope.GATEWAY:
                 hold = resend.hold
             elif claim.send_number >= resend.faulty_sends_max:
-                return park_refund(claim, message, now)
+                claim = replace(claim, refusal=message)
+                cause = "the gateway calls the request faulty again and again"
         case _:
             assert_never(outcome)
-    return RefundMove(
+    in_doubt_since = claim.unknown_since
+    if in_doubt_since is not None and now - in_doubt_since >= rules.inquiry.deadline:
+        cause = _lost(claim)
+    move = RefundMove(
         claim,
         RefundStatus.WAITING,
         next_send_at=now + max(wait, hold or wait),
         hold_until=None if hold is None else now + hold,
-        # This send moved nothing; whether an earlier one did is as open as before.
-        unknown_since=claim.unknown_since,
-        keeps_checksum=claim.unknown_since is not None,
+        unknown_since=in_doubt_since,
+        keeps_checksum=in_doubt_since is not None,
         message=message,
     )
+    if cause is None:
+        return move
+    parked = park_refund(claim, cause, now)
+    return replace(parked, unknown_since=in_doubt_since, hold_until=move.hold_until)
 
 
 def _ask_again(
-    question: RefundQuestion, cause: str, policy: InquiryPolicy, now: datetime, *, not_done: int
+    question: RefundQuestion, cause: str, policy: InquiryPolicy, now: datetime
 ) -> RefundMove:
     """Return the next inquiry, at the deadline at the latest, or a person once it is over."""
     claim = question.claim
@@ -196,46 +230,57 @@ def _ask_again(
         claim,
         RefundStatus.UNKNOWN,
         inquire_at=min(now + policy.gap(inquiries), deadline_at),
-        unknown_since=claim.in_doubt_since,
+        unknown_since=claim.doubted_since,
         inquiries=inquiries,
-        not_done=not_done,
         refusal=claim.refusal,
         message=cause,
     )
 
 
 def _done(claim: RefundClaim, found: Refunded, now: datetime) -> RefundMove:
+    cancelled_amount = found.cancelled_amount or claim.cancelled_after
     return RefundMove(
         claim,
         RefundStatus.DONE,
         cancellation_id=found.cancellation_id,
+        cancelled_amount=cancelled_amount,
         settled_at=now,
         events=(
-            _event(
+            refund_event(
                 EventName.PAYMENT_REFUNDED,
                 claim,
                 now,
                 cancellation_id=found.cancellation_id,
-                left=claim.paid_amount - claim.cancelled_after,
+                left=claim.paid_amount - cancelled_amount,
             ),
         ),
     )
 
 
-def _refused(claim: RefundClaim, message: str, now: datetime) -> RefundMove:
-    """Return the end of a refund that the gateway refused; money that was promised did not move."""
+def _refused(claim: RefundClaim, cause: str, message: str | None, now: datetime) -> RefundMove:
+    """Return the end of a refund that was refused: money that was promised did not move."""
     return RefundMove(
         claim,
         RefundStatus.REFUSED,
-        message=message,
+        refusal=message,
+        message=cause,
         settled_at=now,
-        dead_letter=f"the gateway refused the refund: {message}",
-        events=(_event(EventName.REFUND_REFUSED, claim, now, message=message),),
+        dead_letter=cause,
+        events=(refund_event(EventName.REFUND_REFUSED, claim, now, cause=cause, message=message),),
     )
 
 
-def _event(name: EventName, claim: RefundClaim, at: datetime, **data: str | int | None) -> Event:
-    """Return an event about a refund, with the ids and the amounts every reader needs."""
+def _lost(claim: RefundClaim) -> str:
+    return f"lost again and again since {claim.in_doubt_since}"
+
+
+def refund_event(
+    name: EventName, claim: RefundClaim, at: datetime, **data: str | int | None
+) -> Event:
+    """Return an event about a refund, with the ids and the amounts every reader needs.
+
+    ``message`` is the gateway's text byte for byte, ``cause`` is in our words.
+    """
     return Event(
         name,
         claim.subscription_id,

@@ -104,6 +104,8 @@ class Subscription:
     next_period_index: int
     next_renewal_at: datetime | None
     created_at: datetime
+    # From then on nothing is billed; None while no end has been asked for.
+    cancel_at: datetime | None = None
 
 
 def require_customer_uid(customer_uid: str) -> str:

@@ -20,12 +20,15 @@ class AuditEntry:
         action: The command, for example ``dead-letter discard``.
         subject: What it was done to, for example ``dead letter 7``.
         reason: Why, in the person's words.
+        details: What came of it: ids and amounts, never a secret.
     """
 
+    id: int
     actor: str
     action: str
     subject: str
     reason: str | None
+    details: Mapping[str, Json]
     created_at: datetime
 
 
@@ -61,7 +64,7 @@ async def newest(connection: AsyncConnection, limit: int) -> list[AuditEntry]:
     rows = await connection.execute(
         text(
             """
-            SELECT actor, action, subject, reason, created_at
+            SELECT id, actor, action, subject, reason, details, created_at
             FROM audit_log ORDER BY id DESC LIMIT :limit
             """
         ),

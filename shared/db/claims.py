@@ -57,9 +57,10 @@ async def lock_due(
 ) -> DueInvoices:
     """Lock those of the invoices that are open and due, leaving out what others work on.
 
-    Returns nothing for an invoice that is already being collected, that is not due yet, or while
-    the gateway is on hold: a message delivered again ends here. The claims returned are what may
-    be written by ``write_claims``; nothing is claimed before that.
+    Returns nothing for an invoice that is already being collected, that is not due yet, whose
+    subscription's end has come, or while the gateway is on hold: a message delivered again ends
+    here. The claims returned are what may be written by ``write_claims``; nothing is claimed before
+    that.
     """
     rows = await connection.execute(_LOCK_DUE, {"ids": list(invoice_ids), "now": now})
     workable: list[DueInvoice] = []
@@ -81,6 +82,7 @@ _LOCK_DUE = text(
     LEFT JOIN payment_attempts a ON a.invoice_id = i.id AND a.{one_of("status", UNSETTLED)}
     WHERE i.id = ANY(CAST(:ids AS bigint[]))
       AND i.status = 'open' AND i.next_attempt_at <= :now
+      AND (s.cancel_at IS NULL OR s.cancel_at > :now)
       AND NOT {HELD}
     ORDER BY i.id
     FOR NO KEY UPDATE OF i SKIP LOCKED
@@ -132,26 +134,30 @@ async def write_claims(
 _WRITE_CLAIMS = text(
     """
     WITH claims AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c (
+        -- The generation is read here, where no change of the key's method can come in between.
+        SELECT c.*, (
+            SELECT generation FROM billing_keys k WHERE k.id = c.billing_key_id
+        ) AS key_generation
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c (
             invoice_id bigint, attempt_id bigint, number int, send_number int, merchant_uid text,
             billing_key_id bigint, amount bigint, tax_free bigint
         )
     ), again AS (
         UPDATE payment_attempts a
         SET status = 'claimed', send_number = c.send_number, billing_key_id = c.billing_key_id,
-            claimed_at = :now, lease_until = :lease_until, inquire_at = :inquire_at,
-            dispatched_at = NULL,
+            key_generation = c.key_generation, claimed_at = :now, lease_until = :lease_until,
+            inquire_at = :inquire_at, dispatched_at = NULL,
             inquiries = 0, no_records = 0, held_by_gateway = false, message = NULL
         FROM claims c
         WHERE a.id = c.attempt_id AND a.status = 'waiting' AND a.send_number = c.send_number - 1
         RETURNING a.id, a.invoice_id
     ), new AS (
         INSERT INTO payment_attempts (
-            invoice_id, number, send_number, merchant_uid, billing_key_id, amount, tax_free,
-            status, claimed_at, lease_until, inquire_at
+            invoice_id, number, send_number, merchant_uid, billing_key_id, key_generation, amount,
+            tax_free, status, claimed_at, lease_until, inquire_at
         )
-        SELECT invoice_id, number, send_number, merchant_uid, billing_key_id, amount, tax_free,
-            'claimed', :now, :lease_until, :inquire_at
+        SELECT invoice_id, number, send_number, merchant_uid, billing_key_id, key_generation,
+            amount, tax_free, 'claimed', :now, :lease_until, :inquire_at
         FROM claims WHERE attempt_id IS NULL
         ON CONFLICT DO NOTHING
         RETURNING id, invoice_id

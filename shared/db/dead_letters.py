@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,14 +19,12 @@ class AttemptLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A dead letter as it stands, for people to read."""
+class RefundLetter:
+    """A refund that a person must decide."""
 
-    id: int
-    kind: str
-    attempt_id: int | None
+    refund_id: int
     cause: str
-    created_at: datetime
+    payload: Mapping[str, object]
 
 
 async def bury_message(connection: AsyncConnection, task: str, cause: str, payload: object) -> None:
@@ -43,15 +40,38 @@ async def bury_message(connection: AsyncConnection, task: str, cause: str, paylo
     )
 
 
+async def bury_message_once(
+    connection: AsyncConnection, task: str, cause: str, payload: object
+) -> None:
+    """Keep a message as above, unless the same one waits for a person already."""
+    kept = to_json({"task": task, "message": payload})
+    found = await connection.scalar(
+        text(
+            """
+            SELECT EXISTS (
+                SELECT FROM dead_letters
+                WHERE kind = 'message' AND resolved_at IS NULL
+                  AND payload = CAST(:payload AS jsonb)
+            )
+            """
+        ),
+        {"payload": kept},
+    )
+    if not found:
+        await bury_message(connection, task, cause, payload)
+
+
 async def bury_attempt(connection: AsyncConnection, letter: AttemptLetter) -> None:
-    """Keep an attempt for a person, once for each cause."""
+    """Keep an attempt for a person, once for each cause unless one was taken up again since."""
     await connection.execute(
         text(
             """
             INSERT INTO dead_letters (kind, attempt_id, cause, payload)
             SELECT 'attempt', :attempt_id, :cause, CAST(:payload AS jsonb)
             WHERE NOT EXISTS (
-                SELECT FROM dead_letters WHERE attempt_id = :attempt_id AND cause = :cause
+                SELECT FROM dead_letters
+                WHERE attempt_id = :attempt_id AND cause = :cause
+                  AND resolution IS DISTINCT FROM 'requeued'
             )
             """
         ),
@@ -63,15 +83,37 @@ async def bury_attempt(connection: AsyncConnection, letter: AttemptLetter) -> No
     )
 
 
-async def newest(connection: AsyncConnection, limit: int) -> list[DeadLetter]:
-    """Return the newest dead letters, newest first."""
-    rows = await connection.execute(
+async def bury_refund(connection: AsyncConnection, letter: RefundLetter) -> None:
+    """Keep a refund for a person, once for each cause until the letter is resolved."""
+    await connection.execute(
         text(
             """
-            SELECT id, kind, attempt_id, cause, created_at
-            FROM dead_letters ORDER BY id DESC LIMIT :limit
+            INSERT INTO dead_letters (kind, refund_id, cause, payload)
+            SELECT 'refund', :refund_id, :cause, CAST(:payload AS jsonb)
+            WHERE NOT EXISTS (
+                SELECT FROM dead_letters
+                WHERE refund_id = :refund_id AND cause = :cause AND resolved_at IS NULL
+            )
             """
         ),
-        {"limit": limit},
+        {
+            "refund_id": letter.refund_id,
+            "cause": storable(letter.cause),
+            "payload": to_json(letter.payload),
+        },
     )
-    return [DeadLetter(*row) for row in rows]
+
+
+async def bury_payment(
+    connection: AsyncConnection, cause: str, payload: Mapping[str, object]
+) -> None:
+    """Keep a payment that nobody here has asked for, or that is not as it was asked for."""
+    await connection.execute(
+        text(
+            """
+            INSERT INTO dead_letters (kind, cause, payload)
+            VALUES ('payment', :cause, CAST(:payload AS jsonb))
+            """
+        ),
+        {"cause": storable(cause), "payload": to_json(payload)},
+    )

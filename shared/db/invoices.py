@@ -90,16 +90,21 @@ async def dispatch_due(
     """Return due invoices for which no message is under way, and note that one will be.
 
     A message that was lost (an emptied broker, a death before publishing) is sent again after
-    ``resend_after``. Nothing is due while the gateway is on hold.
+    ``resend_after``. Nothing is due while the gateway is on hold, or once the subscription's end
+    has come.
     """
     rows = await connection.execute(
         text(
             f"""
             WITH due AS (
-                SELECT id FROM invoices
+                SELECT id FROM invoices i
                 WHERE status = 'open' AND next_attempt_at <= :now
                   AND (dispatched_at IS NULL OR dispatched_at <= :lost)
                   AND NOT {HELD}
+                  AND NOT EXISTS (
+                      SELECT FROM subscriptions s
+                      WHERE s.id = i.subscription_id AND s.cancel_at <= :now AND s.closed_at IS NULL
+                  )
                 ORDER BY next_attempt_at LIMIT :limit
                 FOR NO KEY UPDATE SKIP LOCKED
             )

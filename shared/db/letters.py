@@ -3,13 +3,15 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import AttemptStatus
+from shared.billing.events import Json
 from shared.billing.refund import RefundStatus
 
 
@@ -57,6 +59,14 @@ async def newest(
     return [_letter(row) for row in rows]
 
 
+async def open_count(connection: AsyncConnection) -> int:
+    """Return how many letters nobody has decided."""
+    count = await connection.scalar(
+        text("SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL")
+    )
+    return int(count or 0)
+
+
 async def lock(connection: AsyncConnection, letter_id: int) -> Letter | None:
     """Return one letter, locked until the caller's transaction ends."""
     row = (await connection.execute(_LOCK, {"id": letter_id})).first()
@@ -80,39 +90,25 @@ async def resolve(
 
 
 async def ask_again_about_attempt(
-    connection: AsyncConnection, attempt_id: int, now: datetime
+    connection: AsyncConnection, attempt_id: int, settle_delay: timedelta, now: datetime
 ) -> bool:
-    """Have the gateway asked about a parked attempt, its deadline counted anew."""
+    """Have the gateway asked about a parked attempt, its deadline counted anew.
+
+    It may have been parked a moment ago, with its send still under way: the gateway's silence
+    proves something only once the lease is over, and what it may still book after that.
+    """
     done = await connection.execute(
         text(
             """
             UPDATE payment_attempts
-            SET status = 'unknown', inquire_at = :now, dispatched_at = NULL, unknown_since = :now,
+            SET status = 'unknown', dispatched_at = NULL, unknown_since = :now,
+                inquire_at = greatest(:now, lease_until + CAST(:settle_delay AS interval)),
                 inquiries = 0, no_records = 0
             WHERE id = :id AND status = 'parked'
             RETURNING id
             """
         ),
-        {"id": attempt_id, "now": now},
-    )
-    return done.first() is not None
-
-
-async def ask_again_about_refund(
-    connection: AsyncConnection, refund_id: int, now: datetime
-) -> bool:
-    """Have the payment of a parked refund read, its deadline counted anew."""
-    done = await connection.execute(
-        text(
-            """
-            UPDATE refunds
-            SET status = 'unknown', inquire_at = :now, dispatched_at = NULL, unknown_since = :now,
-                inquiries = 0, not_done = 0
-            WHERE id = :id AND status = 'parked' AND checksum IS NOT NULL
-            RETURNING id
-            """
-        ),
-        {"id": refund_id, "now": now},
+        {"id": attempt_id, "settle_delay": settle_delay, "now": now},
     )
     return done.first() is not None
 
@@ -136,52 +132,50 @@ async def look_again_at_payment(connection: AsyncConnection, imp_uid: str, now: 
 class GivenUp:
     """What was given up: the ids and amounts that an event about it tells."""
 
-    subscription_id: Any
-    data: Mapping[str, Any]
+    subscription_id: UUID | None
+    data: dict[str, Json]
 
 
 async def give_up_attempt(
     connection: AsyncConnection, attempt_id: int, message: str
 ) -> GivenUp | None:
-    """End a parked attempt and its open invoice without a payment; money that comes is told.
+    """End a parked attempt without a payment, and its invoice if that is open.
 
-    Returns None where the attempt is not parked any more.
+    Returns the invoice, or None where it stays as it is or the attempt is not parked any more.
     """
-    row = (
-        await connection.execute(_GIVE_UP_ATTEMPT, {"id": attempt_id, "message": message})
-    ).first()
+    values = {"id": attempt_id, "message": message}
+    row = (await connection.execute(_GIVE_UP_ATTEMPT, values)).first()
     if row is None:
         return None
-    return GivenUp(
-        row.subscription_id,
-        {
-            "invoice_id": row.id,
-            "period_index": row.period_index,
-            "amount": row.amount,
-            "tax_free": row.tax_free,
-        },
-    )
+    data: dict[str, Json] = {
+        "invoice_id": row.id,
+        "period_index": row.period_index,
+        "amount": row.amount,
+        "tax_free": row.tax_free,
+        "declines": row.declines,
+    }
+    return GivenUp(row.subscription_id, data)
 
 
 async def give_up_refund(
     connection: AsyncConnection, refund_id: int, message: str, now: datetime
 ) -> GivenUp | None:
     """End a parked refund; returns None where it is not parked any more."""
-    row = (
-        await connection.execute(_GIVE_UP_REFUND, {"id": refund_id, "message": message, "now": now})
-    ).first()
+    values = {"id": refund_id, "message": message, "now": now}
+    row = (await connection.execute(_GIVE_UP_REFUND, values)).first()
     if row is None:
         return None
-    return GivenUp(
-        row.subscription_id,
-        {
-            "refund_id": row.id,
-            "imp_uid": row.imp_uid,
-            "merchant_uid": row.merchant_uid,
-            "amount": row.amount,
-            "tax_free": row.tax_free,
-        },
-    )
+    data: dict[str, Json] = {
+        "refund_id": row.id,
+        "imp_uid": row.imp_uid,
+        "merchant_uid": row.merchant_uid,
+        "amount": row.amount,
+        "tax_free": row.tax_free,
+        "reason": row.reason,
+        "requester": row.requester,
+        "message": row.refusal,
+    }
+    return GivenUp(row.subscription_id, data)
 
 
 _SELECT = """
@@ -207,10 +201,9 @@ _GIVE_UP_ATTEMPT = text(
         SET status = 'uncollectible', message = :message, next_attempt_at = NULL,
             dispatched_at = NULL
         FROM ended e WHERE i.id = e.invoice_id AND i.status = 'open'
-        RETURNING i.id
+        RETURNING i.*
     )
-    SELECT i.id, i.subscription_id, i.period_index, i.amount, i.tax_free
-    FROM ended e JOIN invoices i ON i.id = e.invoice_id
+    SELECT id, subscription_id, period_index, amount, tax_free, declines FROM closed
     """
 )
 _GIVE_UP_REFUND = text(
@@ -220,7 +213,8 @@ _GIVE_UP_REFUND = text(
         WHERE id = :id AND status = 'parked'
         RETURNING *
     )
-    SELECT e.id, e.amount, e.tax_free, p.imp_uid, p.merchant_uid, i.subscription_id
+    SELECT e.id, e.amount, e.tax_free, e.reason, e.requester, e.refusal, p.imp_uid,
+        p.merchant_uid, i.subscription_id
     FROM ended e
     JOIN payments p ON p.id = e.payment_id
     LEFT JOIN payment_attempts a ON a.id = p.attempt_id

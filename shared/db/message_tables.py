@@ -45,6 +45,8 @@ hints = Table(
     instant("next_read_at"),
     instant("dispatched_at"),
     count("reads"),
+    # How often the same was said again; what is said during a reading is read again.
+    count("repeats"),
     Column("finding", Text),
     instant("read_at"),
     created(),

@@ -27,10 +27,11 @@ class Applied:
 
 
 async def apply_moves(connection: AsyncConnection, moves: Sequence[Move]) -> Applied:
-    """Write moves, each under compare-and-set: attempt, invoice and events together or not at all.
+    """Write moves, each under compare-and-set: attempt, invoice, payment and events together.
 
     A move wins only while its attempt is unresolved and nobody has sent it again since. One that
-    reports money wins from every unsettled state, since the gateway's word ends all waiting.
+    reports money wins from every unsettled state, since the gateway's word ends all waiting. A
+    payment that has settled another attempt or window already is refused by its ``imp_uid``.
     """
     rows = [_move_row(move) for move in moves]
     told = [
@@ -71,7 +72,11 @@ _APPLY = text(
         WHERE a.id = m.attempt_id AND a.send_number = m.send_number
           AND (a.{one_of("status", INQUIRABLE)}
                OR m.attempt_status = 'paid' AND a.{one_of("status", UNSETTLED)})
-        RETURNING a.id, a.invoice_id, m.attempt_status = 'paid' AS paid
+        RETURNING a.id, a.invoice_id, m.attempt_status = 'paid' AS paid,
+            a.imp_uid, a.merchant_uid, a.amount, a.tax_free, m.paid_at
+    ), collected AS (
+        INSERT INTO payments (imp_uid, merchant_uid, attempt_id, amount, tax_free, paid_at)
+        SELECT imp_uid, merchant_uid, id, amount, tax_free, paid_at FROM won WHERE paid
     ), moved AS (
         UPDATE invoices i
         SET status = m.invoice_status, dispatched_at = NULL,

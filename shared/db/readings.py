@@ -1,15 +1,17 @@
 """What only people ask: joined and counted views that no hot path needs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.billing.attempt import INQUIRABLE
+from shared.billing.events import Json
 from shared.billing.subscription import BILLABLE, BillingKeyStatus, Buyer
+from shared.billing.window import WINDOW_OPEN, WindowKind, WindowStatus
 from shared.db.tables import one_of
 
 
@@ -25,13 +27,11 @@ class BillingKey:
         """Say nothing but the status: the rest is a secret and a person."""
         return f"BillingKey(status={self.status!r})"
 
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """How much waits, and since when the oldest of it does."""
-
-    count: int
-    oldest_at: datetime | None
+    @classmethod
+    def of(cls, row: Row[Any]) -> "BillingKey":
+        """Return the billing key that a row names."""
+        buyer = Buyer(row.buyer_name, row.buyer_email, row.buyer_tel)
+        return cls(row.customer_uid, BillingKeyStatus(row.status), buyer)
 
 
 async def billing_key_of(connection: AsyncConnection, subscription_id: UUID) -> BillingKey | None:
@@ -48,10 +48,7 @@ async def billing_key_of(connection: AsyncConnection, subscription_id: UUID) -> 
             {"id": subscription_id},
         )
     ).first()
-    if row is None:
-        return None
-    buyer = Buyer(row.buyer_name, row.buyer_email, row.buyer_tel)
-    return BillingKey(row.customer_uid, BillingKeyStatus(row.status), buyer)
+    return BillingKey.of(row) if row else None
 
 
 async def key_statuses(
@@ -76,47 +73,122 @@ async def time_zones(
     return {row.id: row.time_zone for row in rows}
 
 
-async def renewals_due(connection: AsyncConnection, now: datetime) -> Backlog:
-    """Return the subscriptions whose period has begun and whose invoice is not opened yet."""
-    return await _backlog(connection, _RENEWALS_DUE, now=now)
+@dataclass(frozen=True, slots=True)
+class OpenWindow:
+    """A payment window that a buyer may still use."""
+
+    id: UUID
+    kind: WindowKind
+    status: WindowStatus
+    merchant_uid: str
+    expires_at: datetime
 
 
-async def inquiries_due(connection: AsyncConnection, now: datetime) -> Backlog:
-    """Return the attempts about which the gateway should have been asked by now."""
-    return await _backlog(connection, _INQUIRIES_DUE, now=now)
+@dataclass(frozen=True, slots=True)
+class KeyCard:
+    """A billing key with what hangs on it.
 
-
-async def events_waiting(connection: AsyncConnection) -> Backlog:
-    """Return the events that were not relayed."""
-    return await _backlog(connection, _EVENTS_WAITING)
-
-
-async def dead_letter_count(connection: AsyncConnection) -> int:
-    """Return how many dead letters there are."""
-    count = await connection.scalar(text("SELECT count(*) FROM dead_letters"))
-    return int(count or 0)
-
-
-async def _backlog(connection: AsyncConnection, query: TextClause, **values: datetime) -> Backlog:
-    row = (await connection.execute(query, values)).one()
-    return Backlog(row.waiting, row.oldest_at)
-
-
-_RENEWALS_DUE = text(
-    f"""
-    SELECT count(*) AS waiting, min(next_renewal_at) AS oldest_at
-    FROM subscriptions WHERE {one_of("status", BILLABLE)} AND next_renewal_at <= :now
-    """  # noqa: S608 - made of constants only
-)
-_INQUIRIES_DUE = text(
-    f"""
-    SELECT count(*) AS waiting, min(inquire_at) AS oldest_at
-    FROM payment_attempts WHERE {one_of("status", INQUIRABLE)} AND inquire_at <= :now
-    """  # noqa: S608 - made of constants only
-)
-_EVENTS_WAITING = text(
+    Attributes:
+        generation: Raised whenever the payment method behind the key changes.
+        subscriptions: How many subscriptions are billed with it.
+        window: The window that its buyer was asked to use, while it is open.
+        delete_asked_at: Since when it is to be taken away, or None.
     """
-    SELECT count(*) AS waiting, min(created_at) AS oldest_at
-    FROM events WHERE relayed_at IS NULL
-    """
-)
+
+    id: int
+    key: BillingKey
+    generation: int
+    subscriptions: int
+    window: OpenWindow | None
+    delete_reason: str | None
+    delete_requester: str | None
+    delete_asked_at: datetime | None
+    created_at: datetime
+
+
+async def newest_keys(
+    connection: AsyncConnection, *, limit: int, status: BillingKeyStatus | None = None
+) -> list[KeyCard]:
+    """Return the newest billing keys, newest first."""
+    rows = await connection.execute(
+        text(
+            f"{_KEYS} WHERE CAST(:status AS text) IS NULL OR k.status = :status"
+            " ORDER BY k.id DESC LIMIT :limit"
+        ),
+        {"limit": limit, "status": status},
+    )
+    return [_key(row) for row in rows]
+
+
+async def key_card(connection: AsyncConnection, key_id: int) -> KeyCard | None:
+    """Return one billing key."""
+    row = (await connection.execute(text(f"{_KEYS} WHERE k.id = :id"), {"id": key_id})).first()
+    return _key(row) if row else None
+
+
+async def key_card_of(connection: AsyncConnection, customer_uid: str) -> KeyCard | None:
+    """Return the billing key that the gateway knows by a ``customer_uid``."""
+    row = (
+        await connection.execute(
+            text(f"{_KEYS} WHERE k.customer_uid = :customer_uid"), {"customer_uid": customer_uid}
+        )
+    ).first()
+    return _key(row) if row else None
+
+
+async def subscriptions_of(connection: AsyncConnection, key_id: int) -> list[UUID]:
+    """Return the subscriptions that are billed with a key, oldest first."""
+    rows = await connection.execute(
+        text(
+            f"""
+            SELECT id FROM subscriptions
+            WHERE billing_key_id = :key AND {one_of("status", BILLABLE)} ORDER BY created_at, id
+            """  # noqa: S608 - made of constants only
+        ),
+        {"key": key_id},
+    )
+    return [row.id for row in rows]
+
+
+async def result_of(connection: AsyncConnection, command_id: str) -> Mapping[str, Json] | None:
+    """Return the first result of a command, if it was worked."""
+    result: Mapping[str, Json] | None = await connection.scalar(
+        text("SELECT result FROM commands WHERE command_id = :command_id"),
+        {"command_id": command_id},
+    )
+    return result
+
+
+_KEYS = f"""
+    SELECT k.id, k.customer_uid, k.status, k.generation, k.buyer_name, k.buyer_email, k.buyer_tel,
+        k.delete_reason, k.delete_requester, k.delete_asked_at, k.created_at,
+        (SELECT count(*) FROM subscriptions s
+         WHERE s.billing_key_id = k.id AND s.{one_of("status", BILLABLE)}) AS subscriptions,
+        w.id AS window_id, w.kind AS window_kind, w.status AS window_status, w.merchant_uid,
+        w.expires_at
+    FROM billing_keys k
+    LEFT JOIN windows w ON w.billing_key_id = k.id AND w.{one_of("status", WINDOW_OPEN)}
+"""  # noqa: S608 - made of constants only
+
+
+def _key(row: Row[Any]) -> KeyCard:
+    window = None
+    if row.window_id is not None:
+        window = OpenWindow(
+            row.window_id,
+            WindowKind(row.window_kind),
+            WindowStatus(row.window_status),
+            row.merchant_uid,
+            row.expires_at,
+        )
+    return KeyCard(
+        row.id,
+        BillingKey.of(row),
+        row.generation,
+        row.subscriptions,
+        window,
+        row.delete_reason,
+        row.delete_requester,
+        row.delete_asked_at,
+        row.created_at,
+    )

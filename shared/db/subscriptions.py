@@ -26,7 +26,7 @@ from shared.db.text import to_json
 
 _COLUMNS = """
     id, billing_key_id, amount, tax_free, order_name, interval_unit, interval_count, anchor_at,
-    time_zone, status, next_period_index, next_renewal_at, created_at
+    time_zone, status, next_period_index, next_renewal_at, created_at, cancel_at
 """
 
 
@@ -136,13 +136,15 @@ class DueSubscriptions:
 async def lock_due(connection: AsyncConnection, limit: int, now: datetime) -> DueSubscriptions:
     """Lock subscriptions whose renewal is due, leaving out those another scan holds.
 
-    One row that cannot be counted (a time zone that no longer exists) must not hold up the others.
+    A period that begins when the subscription has ended, or later, is never due. One row that
+    cannot be counted (a time zone that no longer exists) must not hold up the others.
     """
     rows = await connection.execute(
         text(
             f"""
             SELECT {_COLUMNS} FROM subscriptions
             WHERE {one_of("status", BILLABLE)} AND next_renewal_at <= :now
+              AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
             ORDER BY next_renewal_at LIMIT :limit
             FOR NO KEY UPDATE SKIP LOCKED
             """  # noqa: S608 - made of constants only
@@ -202,7 +204,8 @@ async def change_status(
 ) -> None:
     """Move subscriptions to past due or to their end, and tell of each that really moved.
 
-    A canceled subscription stays so, whatever a late outcome says.
+    A canceled subscription stays so, whatever a late outcome says; and of one whose end has come
+    only that end is told, since it may carry a refund.
     """
     rows = [{"id": str(id_), "status": status} for id_, status in wanted.items()]
     changed = await connection.execute(
@@ -213,17 +216,19 @@ async def change_status(
                 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w (id uuid, status text)
                 JOIN subscriptions s ON s.id = w.id
                 WHERE s.status <> 'canceled' AND s.status <> w.status
+                  AND (s.cancel_at IS NULL OR s.cancel_at > :now)
                 ORDER BY s.id FOR NO KEY UPDATE OF s
             )
             UPDATE subscriptions s
             SET status = w.status,
+                canceled_at = CASE WHEN w.status = 'canceled' THEN CAST(:now AS timestamptz) END,
                 next_renewal_at = CASE WHEN w.status = 'canceled' THEN NULL
                     ELSE s.next_renewal_at END
             FROM wanted w WHERE s.id = w.id
             RETURNING s.id, s.status
             """
         ),
-        {"rows": to_json(rows)},
+        {"rows": to_json(rows), "now": now},
     )
     await outbox.write(connection, [_status_event(row.id, row.status, now) for row in changed])
 
@@ -252,7 +257,12 @@ async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetim
               AND k.id = s.billing_key_id AND k.status = 'active'
               AND NOT EXISTS (
                   SELECT FROM invoices i
-                  WHERE i.subscription_id = s.id AND i.status = 'open' AND i.declines > 0
+                  WHERE i.subscription_id = s.id AND i.status = 'open' AND (
+                      i.declines > 0 OR EXISTS (
+                          SELECT FROM payment_attempts a
+                          WHERE a.invoice_id = i.id AND a.status = 'method_dead'
+                      )
+                  )
               )
             RETURNING s.id, s.status
             """
@@ -262,20 +272,25 @@ async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetim
     await outbox.write(connection, [_status_event(row.id, row.status, now) for row in changed])
 
 
-async def bury_keys(connection: AsyncConnection, billing_key_ids: Sequence[int]) -> None:
-    """Mark billing keys as not to be charged any more."""
+async def bury_keys(connection: AsyncConnection, attempt_ids: Sequence[int]) -> None:
+    """Mark the billing keys of attempts as not to be charged any more.
+
+    An attempt that was claimed before the buyer changed the method behind the key says nothing of
+    the method as it stands, however late its ending comes.
+    """
     await connection.execute(
         text(
             """
             UPDATE billing_keys SET status = 'dead'
             WHERE id IN (
-                SELECT id FROM billing_keys
-                WHERE id = ANY(CAST(:ids AS bigint[])) AND status = 'active'
-                ORDER BY id FOR NO KEY UPDATE
+                SELECT k.id FROM billing_keys k JOIN payment_attempts a ON a.billing_key_id = k.id
+                WHERE a.id = ANY(CAST(:ids AS bigint[]))
+                  AND k.status = 'active' AND k.generation = a.key_generation
+                ORDER BY k.id FOR NO KEY UPDATE OF k
             )
             """
         ),
-        {"ids": list(billing_key_ids)},
+        {"ids": list(attempt_ids)},
     )
 
 
@@ -341,4 +356,5 @@ def _subscription(row: Row[Any]) -> Subscription:
         next_period_index=row.next_period_index,
         next_renewal_at=row.next_renewal_at,
         created_at=row.created_at,
+        cancel_at=row.cancel_at,
     )

@@ -87,6 +87,7 @@ billing_keys = Table(
     Column("buyer_tel", Text),
     Column("delete_reason", Text),
     Column("delete_requester", Text),
+    instant("delete_asked_at"),
     instant("dispatched_at"),
     created(),
     UniqueConstraint("customer_uid"),
@@ -126,6 +127,8 @@ subscriptions = Table(
     # The end that was asked for: nothing is billed or collected from ``cancel_at`` on.
     instant("cancel_at"),
     instant("canceled_at"),
+    # Set once nothing that the end left behind is under way, owed or to be given back.
+    instant("closed_at"),
     Column("cancel_reason", Text),
     Column("cancel_requester", Text),
     Column("cancel_refund", Text),
@@ -134,12 +137,13 @@ subscriptions = Table(
     created(),
     CheckConstraint(one_of("status", SubscriptionStatus), name="status"),
     CheckConstraint(
-        "cancel_at IS NULL OR (cancel_reason IS NOT NULL"
+        "cancel_at IS NULL OR (num_nulls(cancel_reason, cancel_requester, cancel_refund,"
+        " cancel_late_payment) = 0"
         f" AND {one_of('cancel_requester', Requester)} AND {one_of('cancel_refund', RefundChoice)}"
         f" AND {one_of('cancel_late_payment', RefundChoice)})",
         name="cancel",
     ),
-    CheckConstraint("canceled_at IS NULL OR status = 'canceled'", name="canceled"),
+    CheckConstraint("status = 'canceled' OR coalesce(canceled_at, closed_at) IS NULL", name="canceled"),
     CheckConstraint(one_of("interval_unit", IntervalUnit), name="interval_unit"),
     CheckConstraint("interval_count >= 1", name="interval_count"),
     CheckConstraint("next_period_index >= 0", name="next_period_index"),
@@ -159,7 +163,12 @@ subscriptions = Table(
     Index(
         "subscriptions_ending_idx",
         "cancel_at",
-        postgresql_where=text(f"{one_of('status', BILLABLE)} AND cancel_at IS NOT NULL"),
+        postgresql_where=text("cancel_at IS NOT NULL AND closed_at IS NULL"),
+    ),
+    Index(
+        "subscriptions_unclosed_idx",
+        "id",
+        postgresql_where=text("status = 'canceled' AND closed_at IS NULL"),
     ),
 )
 
@@ -271,6 +280,8 @@ windows = Table(
     instant("next_step_at"),
     instant("dispatched_at"),
     Column("imp_uid", Text),
+    # When the buyer used it, by the gateway's clock: of two registrations the later one counts.
+    instant("paid_at"),
     Column("message", Text),
     Column("command_id", Text, nullable=False),
     instant("settled_at"),
@@ -344,7 +355,6 @@ refunds = Table(
     instant("inquire_at"),
     instant("dispatched_at"),
     count("inquiries"),
-    count("not_done"),
     Column("refusal", Text),
     Column("message", Text),
     Column("cancellation_id", Text),

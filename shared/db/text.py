@@ -1,6 +1,7 @@
 """What PostgreSQL cannot store is replaced here, and nowhere else is a text touched."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 
 
@@ -18,20 +19,22 @@ def to_json(value: object) -> str:
     try:
         plain = _dump(value)
         plain.encode()
-    except (TypeError, UnicodeEncodeError):
-        # A mapping or sequence that json does not know, or a lone surrogate.
+    except (TypeError, ValueError):
+        # A mapping or sequence that json does not know, a lone surrogate, or no number.
         return _dump(_clean(value))
     # Looking at every text costs more than writing it, and next to none needs it.
     return _dump(_clean(value)) if "\\u0000" in plain else plain
 
 
 def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 def _clean(value: object) -> object:
     if isinstance(value, str):
         return storable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, Mapping):
         return {storable(str(key)): _clean(item) for key, item in value.items()}
     if isinstance(value, Sequence):

@@ -5,6 +5,7 @@ Left to itself, the consumer ends the process on text that is no JSON, and takes
 for a lost connection. It has been popped by then and cannot be worked, so it is logged and dropped.
 """
 
+import base64
 from typing import Any
 
 import structlog
@@ -49,7 +50,21 @@ def _is_envelope(message: Any) -> bool:
         isinstance(delivery, dict)
         and {"exchange", "routing_key"} <= delivery.keys()
         and isinstance(properties.get("delivery_tag"), str)
+        and _is_decodable(message["body"], properties.get("body_encoding"))
     )
+
+
+def _is_decodable(body: Any, encoding: object) -> bool:
+    """Say whether a body is what its encoding says; what it then holds is looked at later."""
+    if not encoding or not body or (isinstance(encoding, str) and encoding.lower() == "utf-8"):
+        return True
+    if encoding != "base64":
+        return False
+    try:
+        base64.b64decode(body)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def read_messages_with_care() -> None:

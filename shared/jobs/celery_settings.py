@@ -49,6 +49,8 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         # On SIGTERM let requests under way end before anything is given back.
         "worker_soft_shutdown_timeout": settings.gateway_total_timeout_s + 5.0,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Whole bodies of messages would end up in logs.
+        "worker_consumer": "shared.jobs.quiet:QuietConsumer",
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         # Flower lives from these; they cost one message a batch, not one a charge.

@@ -5,6 +5,8 @@ logs and Flower. Its ``command_id`` is the merchant's own: a command that comes 
 with its first result. ``docs/messages.md`` shows each with an example.
 """
 
+import hashlib
+import json
 from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -43,6 +45,17 @@ class Command(Job):
     queue = COMMAND_QUEUE
 
     command_id: CommandId
+
+    @property
+    def digest(self) -> str:
+        """What tells this command from another one under the same id.
+
+        What is left at its default counts as left out, so a field that a later version adds does
+        not make an old command another one.
+        """
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        canonical = json.dumps(said, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 class _Window(Command):

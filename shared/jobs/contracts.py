@@ -86,6 +86,15 @@ class PrepareWindows(Job):
     window_ids: Uuids
 
 
+class CloseWindows(Job):
+    """Give up payment windows whose time is over, unless the gateway shows that they were used."""
+
+    task = "window.close"
+    queue = COMMAND_QUEUE
+
+    window_ids: Uuids
+
+
 class RemoveBillingKeys(Job):
     """Take billing keys away at the gateway, their reservations first."""
 
@@ -172,3 +181,7 @@ class DispatchEndings(Job):
 
     task = "scan.end"
     queue = SCAN_QUEUE
+
+
+# Those above; what merchants send stands in ``commands``.
+JOBS: tuple[type[Job], ...] = tuple(Job.__subclasses__())

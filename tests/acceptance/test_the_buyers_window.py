@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 
 from shared.jobs.commands import ChangeBillingKey, ConfirmBillingKey, RegisterBillingKey
 from tests.support.browser import browser
-from tests.support.system import CHECKOUT, System
+from tests.support.system import CHECKOUT, System, ready
 
 # Kept beside what else runs leave behind; nothing reads them but people.
 ARTEFACTS = CHECKOUT / ".dalmada" / "artefacts"
@@ -40,7 +40,7 @@ class Merchant:
         """Wait for an event and return what it tells."""
 
         def told() -> list[dict[str, Any]]:
-            entries = self._redis.xrange("dalmada:events")
+            entries: Any = self._redis.xrange("dalmada:events")
             return [json.loads(entry["data"]) for _, entry in entries if entry["name"] == name]
 
         return self.system.wait(told, f"the event {name}")[-1]
@@ -124,6 +124,7 @@ class Merchant:
 
 def test_a_past_due_invoice_is_paid_on_the_changed_key(system: System) -> None:
     system.start(workers=1)
+    ready(system.command_worker())
     with browser() as running:
         merchant = Merchant(system, running)
 

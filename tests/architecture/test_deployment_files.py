@@ -18,11 +18,13 @@ from ruamel.yaml import YAML
 from tornado.options import options
 
 from deploy.launcher.environment import Environment
-from deploy.launcher.stack import Stack, charge_worker, scan_worker
+from deploy.launcher.stack import Stack, charge_worker, command_worker, scan_worker
 from deploy.launcher.terminal import Terminal
-from shared.config import Settings
+from shared.config import ReceiverSettings, Settings
 from shared.jobs import contracts
 from shared.jobs.celery_settings import celery_settings
+from shared.jobs.commands import COMMANDS, ReceiveWebhook
+from shared.jobs.contracts import COMMAND_QUEUE, WEBHOOK_QUEUE
 from tests.architecture.checkout import CHECKOUT, own_files, pyproject, read, run, tool
 
 DOCKERFILE = "deploy/Dockerfile"
@@ -39,6 +41,7 @@ ours = {name: service for name, service in services.items() if name not in SERVE
 commands = {
     name: [*service.get("entrypoint", []), *service["command"]] for name, service in ours.items()
 }
+WORKERS = ("scan", "charge", "command")
 celery_commands = {name: argv for name, argv in commands.items() if argv[0] == "celery"}
 
 
@@ -117,7 +120,7 @@ class TestCommands:
             assert unknown_options(subcommand, ["--withuot=x"]) == ["--withuot=x"]
 
     def test_every_process_of_the_local_stack_is_a_service(self) -> None:
-        # Beat, scan and charge workers, Flower, the sandbox and the migration.
+        # Beat, the workers, Flower, the receiver, the sandbox and the migration.
         applications = {tuple(argv[2:4]) for argv in celery_commands.values()}
         assert applications == {
             ("scheduler.app", "beat"),
@@ -127,22 +130,27 @@ class TestCommands:
         }
         assert commands["migrate"][1:] == ["-m", "shared.db.migrate", "upgrade"]
         assert commands["sandbox"][1:3] == ["-m", "deploy.sandbox"]
+        assert commands["receiver"][1:3] == ["-m", "worker.receiver"]
         assert commands["dalmada"][0] == "dalmada"
 
     def test_every_queue_has_a_worker(self) -> None:
         constants = {value for name, value in vars(contracts).items() if name.endswith("_QUEUE")}
-        used = {job.queue for job in contracts.Job.__subclasses__()}
-        in_compose = {
-            queue for name in ("scan", "charge") for queue in queues_of(celery_commands[name])
-        }
-        assert in_compose == constants == used
+        jobs: list[type[contracts.Job]] = [*contracts.JOBS, *COMMANDS, ReceiveWebhook]
+        used = {job.queue for job in jobs}
+        in_compose = [queue for name in WORKERS for queue in queues_of(celery_commands[name])]
+        assert set(in_compose) == constants == used
+        assert len(in_compose) == len(constants), "a queue has workers of two kinds"
+
+    def test_a_flood_from_outside_delays_no_charge(self) -> None:
+        from_outside = {COMMAND_QUEUE, WEBHOOK_QUEUE}
+        assert queues_of(celery_commands["command"]) == from_outside
 
     def test_the_local_stack_works_the_same_queues(self, tmp_path: Path) -> None:
         terminal = Terminal()
         stack = Stack(Environment(CHECKOUT, terminal), terminal, CHECKOUT, tmp_path, tmp_path, {})
-        scan, charge = scan_worker(stack), charge_worker(stack, 1)
-        assert queues_of(scan.argv) == queues_of(celery_commands["scan"])
-        assert queues_of(charge.argv) == queues_of(celery_commands["charge"])
+        children = [scan_worker(stack), charge_worker(stack, 1), command_worker(stack)]
+        for name, child in zip(WORKERS, children, strict=True):
+            assert queues_of(child.argv) == queues_of(celery_commands[name])
 
 
 class TestHardening:
@@ -180,9 +188,19 @@ class TestHardening:
         with_a_way_out = {
             name for name, service in services.items() if open_ones & set(service["networks"])
         }
-        assert with_a_way_out == {"charge", "sandbox", "flower"}
+        assert with_a_way_out == {"charge", "command", "receiver", "sandbox", "flower"}
 
-    @pytest.mark.parametrize("name", ["scan", "charge"])
+    def test_who_faces_the_internet_is_given_the_broker_and_no_other_secret(self) -> None:
+        receiver = services["receiver"]
+        assert "env_file" not in receiver
+        given = receiver["environment"]
+        fields = {f"DALMADA_{name.upper()}" for name in ReceiverSettings.model_fields}
+        assert set(given) <= fields
+        assert [name for name in given if name.endswith(("_URL", "_KEY", "_SECRET"))] == [
+            "DALMADA_REDIS_URL"
+        ]
+
+    @pytest.mark.parametrize("name", WORKERS)
     def test_a_worker_may_end_its_requests_before_it_is_killed(self, name: str) -> None:
         nothing = SecretStr("unused")
         settings = Settings(

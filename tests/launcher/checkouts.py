@@ -32,6 +32,13 @@ server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestH
 print(f"sandbox: http://127.0.0.1:{server.server_port}", flush=True)
 server.serve_forever()
 """
+_RECEIVER = """
+import http.server, sys
+assert sys.argv[1:] == ["--host", "127.0.0.1", "--port", "0"], sys.argv
+server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+print(f"receiver: http://127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
 _DEMO = """
 import json, os, signal, sys, time
 print(json.dumps({k: v for k, v in os.environ.items() if k.startswith("DALMADA_")}), flush=True)
@@ -56,6 +63,7 @@ _FILES = {
     "shared/db/migrate.py": _MIGRATE,
     "worker/__init__.py": "",
     "worker/app.py": _APP.format(name="worker"),
+    "worker/receiver.py": _RECEIVER,
     "scheduler/__init__.py": "",
     "scheduler/app.py": _APP.format(name="scheduler"),
     "deploy/sandbox/__init__.py": "",

@@ -52,6 +52,7 @@ class TestDemo:
         assert variables.items() >= DEMO_TIMINGS.items()
         assert variables["DALMADA_PORTONE_BASE_URL"] == variables["DALMADA_SANDBOX_URL"]
         assert variables["DALMADA_FLOWER_URL"].startswith("http://127.0.0.1:")
+        assert variables["DALMADA_RECEIVER_URL"].startswith("http://127.0.0.1:")
         assert not Path(variables["DALMADA_STATE_DIR"]).exists()
         # Both streams in one terminal must end with the demo's own line.
         assert done.stderr.splitlines()[-1].startswith("dalmada: Flower http://")

@@ -61,6 +61,23 @@ class SandboxControl:
         suffix = f"?merchant_uid={merchant_uid}" if merchant_uid else ""
         return self._ask("GET", f"/_sandbox/requests{suffix}")
 
+    def cancel_script(self, imp_uid: str, script: Sequence[str | Mapping[str, Any]]) -> None:
+        """Script the endings of a payment's next cancels; later ones are done."""
+        self._ask("PUT", f"/_sandbox/cancel-behaviours/{imp_uid}", {"script": list(script)})
+
+    def cancels_of(self, imp_uid: str) -> list[dict[str, Any]]:
+        """Return the cancel requests seen for a payment, in order."""
+        return list(self._ask("GET", f"/_sandbox/requests?imp_uid={imp_uid}")["requests"])
+
+    def cancel_in_console(self, imp_uid: str, amount: int, reason: str) -> None:
+        """Cancel like a person in the gateway's console."""
+        body = {"imp_uid": imp_uid, "amount": amount, "reason": reason}
+        self._ask("POST", "/_sandbox/console/cancel", body)
+
+    def revoke_token(self) -> None:
+        """End the live token."""
+        self._ask("DELETE", "/_sandbox/token")
+
     def shop(self, parameters: Mapping[str, Any]) -> str:
         """Return the address of a shop's page that opens the window with these parameters."""
         return self.url + str(self._ask("POST", "/_sandbox/shop", dict(parameters))["url"])

@@ -1,6 +1,7 @@
 """The whole of Dalmada as real processes, for tests that kill them."""
 
 import asyncio
+import json
 import os
 import sys
 import uuid
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
+import redis
 from celery import Celery
 from psycopg.rows import dict_row
 
@@ -26,7 +28,16 @@ from shared.clock import WallClock
 from shared.db import subscriptions
 from shared.db.engine import connect
 from shared.db.subscriptions import NewSubscription
-from shared.jobs.contracts import Job
+from shared.jobs.contracts import (
+    CHARGE_QUEUE,
+    COMMAND_QUEUE,
+    EVENT_QUEUE,
+    INQUIRY_QUEUE,
+    REFUND_QUEUE,
+    SCAN_QUEUE,
+    WEBHOOK_QUEUE,
+    Job,
+)
 from tests.support.sandbox import IMP_KEY, IMP_SECRET, SandboxControl
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -49,6 +60,14 @@ QUICK = {
     "DALMADA_REDISPATCH_AFTER_S": "3",
     "DALMADA_LEADER_LEASE_S": "3",
 }
+_WORK_QUEUES = (
+    CHARGE_QUEUE,
+    INQUIRY_QUEUE,
+    REFUND_QUEUE,
+    COMMAND_QUEUE,
+    WEBHOOK_QUEUE,
+    EVENT_QUEUE,
+)
 # The longest the tests wait for anything; a bound, not a duration.
 PATIENCE_S = 90.0
 
@@ -93,9 +112,20 @@ class System:
         return child
 
     def worker(self, name: str = "charge", threads: int = 4) -> Child:
-        """Start a worker of charges, inquiries and events."""
-        queues = "billing.charge,billing.inquiry,billing.event"
+        """Start a worker of charges, inquiries, refunds and events."""
+        queues = "billing.charge,billing.inquiry,billing.refund,billing.event"
         return self._worker(name, "worker.app", queues, threads)
+
+    def command_worker(
+        self, name: str = "command", threads: int = 4, app: str = "worker.app"
+    ) -> Child:
+        """Start a worker of commands and webhooks."""
+        return self._worker(name, app, "billing.command,billing.webhook", threads)
+
+    def receiver(self) -> str:
+        """Start the receiver of webhooks and return its address."""
+        child = self.process("receiver", "-m", "worker.receiver", "--port", "0")
+        return str(child.wait_for_log(r"^receiver: (http://\S+)$", timeout_s=60)[1])
 
     def scan_worker(self) -> Child:
         """Start the worker of the scan queue."""
@@ -131,15 +161,19 @@ class System:
         interval: Interval | None = None,
         buyer: Buyer | None = None,
         registered: bool = True,
+        customer_uid: str | None = None,
     ) -> list[NewSubscription]:
-        """Add subscriptions whose period began ``periods_ago`` periods before the running one."""
+        """Add subscriptions whose period began ``periods_ago`` periods before the running one.
+
+        Each has a billing key of its own unless one is given.
+        """
         interval = interval or Interval(IntervalUnit.MONTH)
         now = WallClock().now()
         cycle = BillingCycle(now - timedelta(days=400), interval)
         new = [
             NewSubscription(
                 uuid.uuid4(),
-                f"buyer_{uuid.uuid4().hex}",
+                customer_uid or f"buyer_{uuid.uuid4().hex}",
                 buyer or Buyer(),
                 Agreement(
                     price or Price(9_900),
@@ -190,6 +224,13 @@ class System:
     def wait(self, condition: Callable[[], T], what: str, timeout_s: float = PATIENCE_S) -> T:
         """Return the first true value of a condition; fail when it takes too long."""
         return wait_until(condition, what, timeout_s=timeout_s, interval_s=0.1)
+
+    def idle(self) -> bool:
+        """Whether no message waits and none is being worked, scans left out."""
+        with redis.Redis.from_url(self.servers.valkey.url) as client:
+            waiting = sum(client.llen(queue) for queue in _WORK_QUEUES)
+            held = [json.loads(message) for message in client.hvals("unacked")]
+        return not waiting and all(message[2] == SCAN_QUEUE for message in held)
 
     def wait_until_collected(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until every renewal is invoiced and no invoice is worked on any more."""

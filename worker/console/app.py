@@ -1,4 +1,4 @@
-"""The command line's entrance: `dalmada subscription|invoice|status`.
+"""The command line's entrance: `dalmada` and what it can be asked.
 
 Whatever is heavy (SQLAlchemy, psycopg, pydantic-settings, redis) is imported by a command when it
 runs, so that help and mistakes of typing answer at once.
@@ -12,7 +12,15 @@ from typing import Annotated
 
 import typer
 
-from worker.console import invoice, status, subscription
+from worker.console import (
+    audit,
+    billing_key,
+    dead_letter,
+    invoice,
+    payment,
+    status,
+    subscription,
+)
 
 DISTRIBUTION = "dalmada"
 _PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
@@ -26,6 +34,10 @@ app = typer.Typer(
 )
 app.add_typer(subscription.app, name="subscription")
 app.add_typer(invoice.app, name="invoice")
+app.add_typer(payment.app, name="payment")
+app.add_typer(billing_key.app, name="billing-key")
+app.add_typer(dead_letter.app, name="dead-letter")
+app.add_typer(audit.app, name="audit")
 app.command()(status.status)
 
 
@@ -51,8 +63,11 @@ def _dalmada(
     """See and steer the subscriptions that Dalmada bills.
 
     The environment names the servers: DALMADA_DATABASE_URL for every command, DALMADA_REDIS_URL
-    for `status`. With --json a command prints exactly one JSON document: instants are ISO 8601 in
-    UTC, money is whole won.
+    for `status` and `dead-letter requeue`. With --json a command prints exactly one JSON document:
+    instants are ISO 8601 in UTC, money is whole won.
+
+    Whatever changes something is shown first and asks; where there is no terminal it needs --yes.
+    Who did it, to what and why is kept: `audit list` shows it.
 
     Exit status: 0 done; 1 not found, refused or out of reach, or `status` found something that
     needs a person; 2 the command or the environment must be given otherwise.

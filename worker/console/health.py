@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 from shared.billing.attempt import AttemptStatus
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.refund import RefundStatus
 from shared.billing.subscription import SubscriptionStatus
-from shared.db.dead_letters import DeadLetter
+from shared.db.backlogs import Backlog
 from shared.db.holds import Hold
-from shared.db.readings import Backlog
+from shared.db.letters import Letter
 from worker.console.rendering import age
 
 # Scans look every few seconds; what waits longer than this waits for somebody.
@@ -23,12 +24,19 @@ class Vitals:
     subscriptions: Mapping[SubscriptionStatus, int]
     invoices: Mapping[InvoiceStatus, int]
     attempts_unresolved: Mapping[AttemptStatus, int]
+    refunds_unresolved: Mapping[RefundStatus, int]
     renewals_due: Backlog
     invoices_due: Backlog
     inquiries_due: Backlog
+    refunds_due: Backlog
+    refund_inquiries_due: Backlog
+    hints_due: Backlog
+    windows_due: Backlog
+    removals_due: Backlog
+    endings_due: Backlog
     events_waiting: Backlog
     dead_letter_count: int
-    dead_letters: tuple[DeadLetter, ...]
+    dead_letters: tuple[Letter, ...]
     hold: Hold | None
 
 
@@ -71,8 +79,14 @@ def _stopped(vitals: Vitals) -> Iterator[Reason]:
             "attempts_parked",
             f"payment attempts parked until a person decides what became of them: {parked}.",
         )
+    parked = vitals.refunds_unresolved.get(RefundStatus.PARKED, 0)
+    if parked:
+        yield Reason(
+            "refunds_parked",
+            f"refunds parked until a person decides what became of them: {parked}.",
+        )
     if vitals.dead_letter_count:
-        yield Reason("dead_letters", f"dead letters to be read: {vitals.dead_letter_count}.")
+        yield Reason("dead_letters", f"dead letters to be decided: {vitals.dead_letter_count}.")
     if vitals.hold is not None:
         yield Reason(
             "gateway_hold",
@@ -87,6 +101,27 @@ def _late(vitals: Vitals, now: datetime) -> Iterator[Reason]:
         ("renewals_late", vitals.renewals_due, "renewals", "the scheduler does not open them"),
         ("invoices_late", vitals.invoices_due, "invoices", "nobody collects them"),
         ("inquiries_late", vitals.inquiries_due, "inquiries", "nobody asks the gateway"),
+        ("refunds_late", vitals.refunds_due, "refunds", "nobody sends them"),
+        (
+            "refund_inquiries_late",
+            vitals.refund_inquiries_due,
+            "inquiries about refunds",
+            "nobody reads the payments",
+        ),
+        ("hints_late", vitals.hints_due, "hints", "nobody looks at them"),
+        ("windows_late", vitals.windows_due, "payment windows", "nobody takes their next step"),
+        (
+            "removals_late",
+            vitals.removals_due,
+            "billing keys to be deleted",
+            "nobody deletes them, or the gateway does not",
+        ),
+        (
+            "endings_late",
+            vitals.endings_due,
+            "subscriptions to be ended",
+            "nobody ends them, or the gateway does not revoke their reservations",
+        ),
         ("events_late", vitals.events_waiting, "events", "nobody relays them"),
     ):
         if backlog.oldest_at is not None and now - backlog.oldest_at > LATE_AFTER:

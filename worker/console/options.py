@@ -6,29 +6,34 @@ from uuid import UUID
 import typer
 
 from shared.billing.calendar import INTERVAL_COUNT_MAX, IntervalUnit
+from shared.billing.cancellation import CancelWhen, RefundChoice
 from shared.billing.invoice import InvoiceStatus
 from shared.billing.merchant_uid import PERIOD_INDEX_MAX
+from shared.billing.refund import REASON_LENGTH_MAX, Requester
 from shared.billing.subscription import (
     BUYER_EMAIL_LENGTH_MAX,
     BUYER_NAME_LENGTH_MAX,
     BUYER_TEL_LENGTH_MAX,
     ORDER_NAME_LENGTH_MAX,
+    BillingKeyStatus,
     SubscriptionStatus,
 )
-from worker.console.billing_key import STDIN, VARIABLE
+from worker.console.customer_uid import STDIN, VARIABLE
 from worker.console.terms import BillFrom
 
 # How many rows a list shows unless told, and at most: more is a job for SQL.
 LIMIT = 20
 LIMIT_MAX = 1_000
 # The largest number PostgreSQL's bigint holds.
-_INVOICE_ID_MAX = 2**63 - 1
+_ID_MAX = 2**63 - 1
+# The largest number of won that a message may carry.
+_WON_MAX = 2**53 - 1
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many at most.")]
 
 InvoiceId = Annotated[
-    int, typer.Argument(metavar="ID", min=1, max=_INVOICE_ID_MAX, help="The invoice's number.")
+    int, typer.Argument(metavar="ID", min=1, max=_ID_MAX, help="The invoice's number.")
 ]
 OfInvoiceStatus = Annotated[InvoiceStatus | None, typer.Option(help="Only those of this status.")]
 OfSubscription = Annotated[UUID | None, typer.Option(help="Only those of this subscription.")]
@@ -87,3 +92,89 @@ BuyerEmail = Annotated[
     str | None, typer.Option(help=f"At most {BUYER_EMAIL_LENGTH_MAX} characters.")
 ]
 BuyerTel = Annotated[str | None, typer.Option(help=f"At most {BUYER_TEL_LENGTH_MAX} characters.")]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+Reason = Annotated[
+    str,
+    typer.Option(
+        help=f"The true reason, which goes to PortOne; at most {REASON_LENGTH_MAX} characters."
+    ),
+]
+Why = Annotated[
+    str,
+    typer.Option(
+        "--reason", help=f"Why, for the audit log; at most {REASON_LENGTH_MAX} characters."
+    ),
+]
+WhyIfAny = Annotated[str | None, typer.Option("--reason", help="Why, for the audit log.")]
+OnWish = Annotated[Requester, typer.Option("--requester", help="On whose wish.")]
+
+When = Annotated[
+    CancelWhen, typer.Option(help="At once, or at the end of the period that runs by then.")
+]
+RefundOf = Annotated[
+    RefundChoice,
+    typer.Option(help="What goes back of the period that runs, if it is paid; only with 'now'."),
+]
+LatePayment = Annotated[
+    RefundChoice,
+    typer.Option(help="What goes back of a payment that is under way now and turns out paid."),
+]
+
+ImpUid = Annotated[str, typer.Argument(metavar="IMP_UID", help="The payment's id at PortOne.")]
+OfImpUid = Annotated[str | None, typer.Option("--imp-uid", help="The payment, by PortOne's id.")]
+OfInvoice = Annotated[
+    int | None,
+    typer.Option("--invoice", min=1, max=_ID_MAX, help="The payment, by the invoice it paid."),
+]
+RefundAmount = Annotated[
+    int | None, typer.Option("--amount", min=1, max=_WON_MAX, help="How many won go back.")
+]
+RefundAll = Annotated[bool, typer.Option("--all", help="Everything that is left goes back.")]
+RefundTaxFree = Annotated[
+    int | None,
+    typer.Option(
+        "--tax-free",
+        min=0,
+        max=_WON_MAX,
+        help="How much of --amount carries no VAT; its share of what is left, unless given.",
+    ),
+]
+
+KeyId = Annotated[
+    int,
+    typer.Argument(
+        metavar="ID", min=1, max=_ID_MAX, help="The key's number, from `billing-key list`."
+    ),
+]
+OfKeyStatus = Annotated[BillingKeyStatus | None, typer.Option(help="Only those of this status.")]
+WindowAmount = Annotated[
+    int, typer.Option(min=1, max=_WON_MAX, help="The amount that the buyer is shown, in won.")
+]
+WindowTel = Annotated[
+    str,
+    typer.Option(
+        help=f"Naver Pay registers no method without it; at most {BUYER_TEL_LENGTH_MAX} characters."
+    ),
+]
+ProductCode = Annotated[
+    str | None,
+    typer.Option(help="naverProductCode; the one that the key or its subscription has, if left."),
+]
+ProductCount = Annotated[int | None, typer.Option(min=1, help="naverProductCount; 1 if left out.")]
+RedirectUrl = Annotated[
+    str | None, typer.Option(help="m_redirect_url: where the buyer comes back to.")
+]
+Popup = Annotated[
+    bool,
+    typer.Option(
+        "--popup/--no-popup", help="naverPopupMode; without a popup --redirect-url is needed."
+    ),
+]
+
+LetterId = Annotated[
+    int, typer.Argument(metavar="ID", min=1, max=_ID_MAX, help="The letter's number.")
+]
+AlsoDecided = Annotated[
+    bool, typer.Option("--all", help="Those too that somebody has decided already.")
+]

@@ -1,6 +1,6 @@
 """What the commands ask of the database, each in one transaction."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -8,10 +8,23 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import Attempt
+from shared.billing.events import Json
 from shared.billing.invoice import Invoice, InvoiceStatus
 from shared.billing.subscription import BillingKeyStatus, Subscription, SubscriptionStatus
-from shared.db import attempts, dead_letters, holds, invoices, readings, subscriptions
-from shared.db.readings import BillingKey
+from shared.db import (
+    attempts,
+    backlogs,
+    holds,
+    invoices,
+    letters,
+    payment_readings,
+    readings,
+    subscriptions,
+)
+from shared.db.backlogs import Backlog
+from shared.db.letters import Letter
+from shared.db.payment_readings import PaidPeriod, PaymentCard, RefundCard
+from shared.db.readings import BillingKey, KeyCard
 from shared.db.subscriptions import NewSubscription
 from worker.console.endings import RefusedError
 from worker.console.health import Vitals
@@ -53,6 +66,20 @@ class InvoiceCard:
     time_zone: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the end of a subscription would be.
+
+    Attributes:
+        paid: The period that runs when it ends at once, if it is paid for.
+    """
+
+    subscription: Subscription
+    billing_key: BillingKey
+    cancel_at: datetime
+    paid: PaidPeriod | None
+
+
 async def add_subscription(
     connection: AsyncConnection, new: NewSubscription, now: datetime
 ) -> None:
@@ -90,12 +117,7 @@ async def show_subscription(
     Raises:
         RefusedError: There is none of this id.
     """
-    subscription = await subscriptions.get(connection, subscription_id)
-    billing_key = await readings.billing_key_of(connection, subscription_id)
-    if subscription is None or billing_key is None:
-        raise RefusedError(
-            f"there is no subscription {subscription_id}; `dalmada subscription list` names them."
-        )
+    subscription, billing_key = await _subscription(connection, subscription_id)
     found = await invoices.newest(connection, limit=invoices_max, subscription_id=subscription_id)
     return SubscriptionCard(subscription, billing_key, tuple(found))
 
@@ -119,9 +141,7 @@ async def list_invoices(
         asked.add(subscription_id)
     zones = await readings.time_zones(connection, asked)
     if subscription_id is not None and subscription_id not in zones:
-        raise RefusedError(
-            f"there is no subscription {subscription_id}; `dalmada subscription list` names them."
-        )
+        raise _no_subscription(subscription_id)
     return ListedInvoices(tuple(found), zones)
 
 
@@ -141,6 +161,93 @@ async def show_invoice(connection: AsyncConnection, invoice_id: int) -> InvoiceC
     return InvoiceCard(invoice, tuple(found), zones[invoice.subscription_id])
 
 
+async def foresee_ending(
+    connection: AsyncConnection,
+    subscription_id: UUID,
+    told: Mapping[str, Json],
+    paid_at: datetime | None,
+) -> Ending:
+    """Return what the end of a subscription would be, which its command has told.
+
+    Args:
+        connection: The transaction.
+        subscription_id: The subscription.
+        told: What the command told of the end.
+        paid_at: When the period runs of which something may go back, or None for none.
+
+    Raises:
+        RefusedError: There is none of this id.
+    """
+    subscription, billing_key = await _subscription(connection, subscription_id)
+    paid = None
+    if paid_at is not None:
+        paid = await payment_readings.paid_period(connection, subscription_id, paid_at)
+    cancel_at = datetime.fromisoformat(str(told["cancel_at"]))
+    return Ending(subscription, billing_key, cancel_at, paid)
+
+
+async def list_payments(
+    connection: AsyncConnection, limit: int, subscription_id: UUID | None
+) -> list[PaymentCard]:
+    """Return the newest payments, of one subscription or of all.
+
+    Raises:
+        RefusedError: There is no such subscription.
+    """
+    if subscription_id is not None:
+        await _subscription(connection, subscription_id)
+    return await payment_readings.newest(connection, limit=limit, subscription_id=subscription_id)
+
+
+async def show_payment(
+    connection: AsyncConnection, imp_uid: str
+) -> tuple[PaymentCard, list[RefundCard]]:
+    """Return one payment with its refunds, oldest first.
+
+    Raises:
+        RefusedError: There is none of this id.
+    """
+    card = await payment_readings.of_imp_uid(connection, imp_uid)
+    if card is None:
+        raise RefusedError(f"there is no payment {imp_uid}; `dalmada payment list` names them.")
+    return card, await payment_readings.refunds_of(connection, card.payment.id)
+
+
+async def list_keys(
+    connection: AsyncConnection, limit: int, status: BillingKeyStatus | None
+) -> list[KeyCard]:
+    """Return the newest billing keys."""
+    return await readings.newest_keys(connection, limit=limit, status=status)
+
+
+async def show_key(connection: AsyncConnection, key_id: int) -> tuple[KeyCard, list[UUID]]:
+    """Return one billing key with the subscriptions that are billed with it.
+
+    Raises:
+        RefusedError: There is none of this number.
+    """
+    card = await readings.key_card(connection, key_id)
+    if card is None:
+        raise RefusedError(
+            f"there is no billing key {key_id}; `dalmada billing-key list` names them."
+        )
+    return card, await readings.subscriptions_of(connection, key_id)
+
+
+async def show_letter(connection: AsyncConnection, letter_id: int) -> Letter:
+    """Return one dead letter.
+
+    Raises:
+        RefusedError: There is none of this number.
+    """
+    letter = await letters.get(connection, letter_id)
+    if letter is None:
+        raise RefusedError(
+            f"there is no dead letter {letter_id}; `dalmada dead-letter list --all` names them."
+        )
+    return letter
+
+
 async def take_vitals(connection: AsyncConnection, now: datetime) -> Vitals:
     """Return everything that tells whether billing goes on."""
     due, oldest_at = await invoices.due_backlog(connection, now)
@@ -148,11 +255,34 @@ async def take_vitals(connection: AsyncConnection, now: datetime) -> Vitals:
         subscriptions=await subscriptions.counts(connection),
         invoices=await invoices.counts(connection),
         attempts_unresolved=await attempts.unresolved_counts(connection),
-        renewals_due=await readings.renewals_due(connection, now),
-        invoices_due=readings.Backlog(due, oldest_at),
-        inquiries_due=await readings.inquiries_due(connection, now),
-        events_waiting=await readings.events_waiting(connection),
-        dead_letter_count=await readings.dead_letter_count(connection),
-        dead_letters=tuple(await dead_letters.newest(connection, DEAD_LETTERS_SHOWN)),
+        refunds_unresolved=await payment_readings.refund_counts(connection),
+        renewals_due=await backlogs.renewals_due(connection, now),
+        invoices_due=Backlog(due, oldest_at),
+        inquiries_due=await backlogs.inquiries_due(connection, now),
+        refunds_due=await backlogs.refunds_due(connection, now),
+        refund_inquiries_due=await backlogs.refund_inquiries_due(connection, now),
+        hints_due=await backlogs.hints_due(connection, now),
+        windows_due=await backlogs.windows_due(connection, now),
+        removals_due=await backlogs.removals_due(connection),
+        endings_due=await backlogs.endings_due(connection, now),
+        events_waiting=await backlogs.events_waiting(connection),
+        dead_letter_count=await letters.open_count(connection),
+        dead_letters=tuple(await letters.newest(connection, limit=DEAD_LETTERS_SHOWN)),
         hold=await holds.current(connection, now),
+    )
+
+
+async def _subscription(
+    connection: AsyncConnection, subscription_id: UUID
+) -> tuple[Subscription, BillingKey]:
+    subscription = await subscriptions.get(connection, subscription_id)
+    billing_key = await readings.billing_key_of(connection, subscription_id)
+    if subscription is None or billing_key is None:
+        raise _no_subscription(subscription_id)
+    return subscription, billing_key
+
+
+def _no_subscription(subscription_id: UUID) -> RefusedError:
+    return RefusedError(
+        f"there is no subscription {subscription_id}; `dalmada subscription list` names them."
     )

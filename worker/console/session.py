@@ -1,18 +1,21 @@
 """The settings a command needs, and one short talk with the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
 import psycopg
 import stamina.instrumentation
+import structlog
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.errors import BillingError
-from shared.config import Settings
+from shared.config import Seconds, Settings
 from shared.db import engine
 from shared.db.engine import Database
 from worker.console.endings import DatabaseFaultError, MisusedError, RefusedError
@@ -59,6 +62,21 @@ class StatusSettings(ConsoleSettings):
         return _require_scheme(url, _REDIS_SCHEMES, "redis://host:6379/0")
 
 
+class RequeueSettings(StatusSettings):
+    """What ``dead-letter requeue`` reads: where to publish, and from when on silence proves."""
+
+    settle_delay_s: Seconds = Settings.model_fields["settle_delay_s"].default
+
+
+class WindowSettings(ConsoleSettings):
+    """What opens a payment window, with the processes' own defaults."""
+
+    portone_channel_key: str = Settings.model_fields["portone_channel_key"].default
+    portone_pg: str = Settings.model_fields["portone_pg"].default
+    naver_change_enabled: bool = Settings.model_fields["naver_change_enabled"].default
+    window_ttl_s: Seconds = Settings.model_fields["window_ttl_s"].default
+
+
 S = TypeVar("S", bound=ConsoleSettings)
 
 
@@ -84,16 +102,39 @@ def ask(settings: ConsoleSettings, work: Callable[[AsyncConnection], Awaitable[R
         DatabaseFaultError: The database is out of reach or refuses.
         RefusedError: A row holds what the domain cannot read.
     """
+    return converse(settings, lambda database: database.run(work))
+
+
+def converse(settings: ConsoleSettings, work: Callable[[Database], Awaitable[R]]) -> R:
+    """Return what ``work`` finds, or changes, in transactions of its own.
+
+    Raises:
+        MisusedError: The address cannot be read.
+        DatabaseFaultError: The database is out of reach or refuses.
+        RefusedError: A row holds what the domain cannot read.
+    """
     # Retries are said in the error, if they were in vain; stdout belongs to the answer.
     stamina.instrumentation.set_on_retry_hooks(())
-    return asyncio.run(_ask(settings.database_url.get_secret_value(), work))
+    with _quietly():
+        return asyncio.run(_converse(settings.database_url.get_secret_value(), work))
 
 
-async def _ask(url: str, work: Callable[[AsyncConnection], Awaitable[R]]) -> R:
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what services log off the terminal: whatever goes wrong is said in the error."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+async def _converse(url: str, work: Callable[[Database], Awaitable[R]]) -> R:
     database = _database(url)
     try:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            return await database.run(work)
+            return await work(database)
     except TimeoutError:
         message = f"the database did not answer within {_ANSWER_TIMEOUT_S:.0f} s."
         raise DatabaseFaultError(message, lost=True) from None

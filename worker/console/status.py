@@ -10,10 +10,11 @@ import typer
 
 from shared.billing.attempt import UNSETTLED, AttemptStatus
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.refund import REFUND_UNSETTLED, RefundStatus
 from shared.billing.subscription import SubscriptionStatus
 from shared.billing.use_confirmation import KST
 from shared.clock import WallClock
-from worker.console import options
+from worker.console import dead_letter_view, options
 from worker.console.endings import DatabaseFaultError, ends_in_words
 from worker.console.rendering import (
     Json,
@@ -23,24 +24,31 @@ from worker.console.rendering import (
     print_fields,
     print_json,
     print_line,
-    print_table,
 )
 
 if TYPE_CHECKING:
-    from shared.db.readings import Backlog
+    from shared.db.backlogs import Backlog
     from worker.console.health import Queues, Reason, Vitals
 
 S = TypeVar("S", bound=StrEnum)
 
 # In the order of the enum, so that the columns of two reports are the same.
 _UNRESOLVED = tuple(status for status in AttemptStatus if status in UNSETTLED)
+_REFUNDS_UNRESOLVED = tuple(status for status in RefundStatus if status in REFUND_UNSETTLED)
 _ROW_KEYS = (
     "subscriptions",
     "invoices",
     "attempts_unresolved",
+    "refunds_unresolved",
     "renewals_due",
     "invoices_due",
     "inquiries_due",
+    "refunds_due",
+    "refund_inquiries_due",
+    "hints_due",
+    "windows_due",
+    "removals_due",
+    "endings_due",
     "events_unrelayed",
     "dead_letters",
     "gateway_hold",
@@ -66,8 +74,9 @@ def status(
     """Show whether billing goes on, and what needs a person.
 
     Exit status 0 when it goes on by itself. 1 when something needs a person: a parked payment
-    attempt, a dead letter, a gateway hold, a server out of reach, or a renewal, due invoice,
-    inquiry or event that has waited for more than 10 minutes.
+    attempt or refund, a dead letter that nobody has decided, a gateway hold, a server out of reach,
+    or a renewal, due invoice, inquiry, refund, hint, payment window, deletion of a billing key, end
+    of a subscription or event that has waited for more than 10 minutes.
     """
     report = _report()
     if as_json:
@@ -115,22 +124,20 @@ def _row_document(vitals: "Vitals", at: datetime) -> dict[str, Json]:
         "subscriptions": _counts(SubscriptionStatus, vitals.subscriptions),
         "invoices": _counts(InvoiceStatus, vitals.invoices),
         "attempts_unresolved": _counts(_UNRESOLVED, vitals.attempts_unresolved),
+        "refunds_unresolved": _counts(_REFUNDS_UNRESOLVED, vitals.refunds_unresolved),
         "renewals_due": _backlog_document(vitals.renewals_due, at),
         "invoices_due": _backlog_document(vitals.invoices_due, at),
         "inquiries_due": _backlog_document(vitals.inquiries_due, at),
+        "refunds_due": _backlog_document(vitals.refunds_due, at),
+        "refund_inquiries_due": _backlog_document(vitals.refund_inquiries_due, at),
+        "hints_due": _backlog_document(vitals.hints_due, at),
+        "windows_due": _backlog_document(vitals.windows_due, at),
+        "removals_due": _backlog_document(vitals.removals_due, at),
+        "endings_due": _backlog_document(vitals.endings_due, at),
         "events_unrelayed": _backlog_document(vitals.events_waiting, at),
         "dead_letters": {
             "count": vitals.dead_letter_count,
-            "newest": [
-                {
-                    "id": letter.id,
-                    "kind": letter.kind,
-                    "attempt_id": letter.attempt_id,
-                    "cause": letter.cause,
-                    "created_at": iso(letter.created_at),
-                }
-                for letter in vitals.dead_letters
-            ],
+            "newest": [dead_letter_view.letter_document(item) for item in vitals.dead_letters],
         },
         "gateway_hold": None
         if hold is None
@@ -177,19 +184,7 @@ def _print(report: Report) -> None:
     print_fields(fields)
     if vitals is not None and vitals.dead_letters:
         print_line()
-        print_table(
-            ("dead letter", "kind", "attempt", "since", "cause"),
-            (
-                (
-                    str(letter.id),
-                    letter.kind,
-                    "-" if letter.attempt_id is None else str(letter.attempt_id),
-                    local(letter.created_at, KST.key),
-                    letter.cause,
-                )
-                for letter in vitals.dead_letters
-            ),
-        )
+        dead_letter_view.print_letters(vitals.dead_letters)
 
 
 def _row_fields(vitals: "Vitals", at: datetime) -> dict[str, str]:
@@ -197,9 +192,16 @@ def _row_fields(vitals: "Vitals", at: datetime) -> dict[str, str]:
         "subscriptions": _figures(_counts(SubscriptionStatus, vitals.subscriptions)),
         "invoices": _figures(_counts(InvoiceStatus, vitals.invoices)),
         "attempts unresolved": _figures(_counts(_UNRESOLVED, vitals.attempts_unresolved)),
+        "refunds unresolved": _figures(_counts(_REFUNDS_UNRESOLVED, vitals.refunds_unresolved)),
         "renewals due": _waiting(vitals.renewals_due, at),
         "invoices due": _waiting(vitals.invoices_due, at),
         "inquiries due": _waiting(vitals.inquiries_due, at),
+        "refunds due": _waiting(vitals.refunds_due, at),
+        "refund inquiries due": _waiting(vitals.refund_inquiries_due, at),
+        "hints due": _waiting(vitals.hints_due, at),
+        "windows due": _waiting(vitals.windows_due, at),
+        "removals due": _waiting(vitals.removals_due, at),
+        "ends due": _waiting(vitals.endings_due, at),
         "events not relayed": _waiting(vitals.events_waiting, at),
         "dead letters": str(vitals.dead_letter_count),
         "gateway hold": "none"

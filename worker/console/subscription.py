@@ -1,4 +1,4 @@
-"""`dalmada subscription`: agreements added, listed and shown."""
+"""`dalmada subscription`: agreements added, listed, shown and ended."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -7,11 +7,13 @@ from uuid import UUID, uuid4
 import typer
 
 from shared.billing.calendar import Interval
+from shared.billing.cancellation import CancelWhen, RefundChoice
 from shared.billing.errors import BillingError
 from shared.billing.subscription import Agreement, Buyer
 from shared.clock import WallClock
 from worker.console import options, subscription_view
-from worker.console.billing_key import read_customer_uid
+from worker.console.confirmation import confirm, require_somebody
+from worker.console.customer_uid import read_customer_uid
 from worker.console.endings import DatabaseFaultError, MisusedError, ends_in_words
 from worker.console.terms import Terms, require_collectable
 
@@ -118,6 +120,62 @@ def show(subscription_id: options.SubscriptionId, *, as_json: options.AsJson = F
         subscription_view.write_card(card, options.LIMIT)
     else:
         subscription_view.print_card(card, options.LIMIT)
+
+
+@app.command()
+@ends_in_words
+def cancel(
+    subscription_id: options.SubscriptionId,
+    *,
+    when: options.When,
+    reason: options.Reason,
+    requester: options.OnWish,
+    refund: options.RefundOf = RefundChoice.NONE,
+    late_payment: options.LatePayment = RefundChoice.FULL,
+    yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """End a subscription, at once or at the end of its period.
+
+    From then on nothing of it is billed or collected. What is under way at that moment is awaited,
+    and given back as --late-payment says if it turns out paid.
+    """
+    require_somebody(yes=yes)
+    from shared.jobs.commands import CancelSubscription  # noqa: PLC0415 - see app.py
+    from worker.console import deeds, queries, session  # noqa: PLC0415
+    from worker.services.cancellation import cancel_subscription  # noqa: PLC0415
+
+    settings = session.load(session.ConsoleSettings)
+    command = deeds.command_of(
+        CancelSubscription,
+        subscription_id=subscription_id,
+        when=when,
+        reason=reason,
+        requester=requester,
+        refund=refund,
+        late_payment=late_payment,
+    )
+    subject = f"subscription {subscription_id}"
+    deed = deeds.Deed("subscription cancel", subject, reason, command, cancel_subscription)
+    now = WallClock().now()
+
+    async def look(connection: "AsyncConnection") -> "queries.Ending":
+        told = await deeds.foresee(connection, deed, now)
+        goes_back_at = now if when is CancelWhen.NOW else None
+        return await queries.foresee_ending(connection, subscription_id, told, goes_back_at)
+
+    ending = session.ask(settings, look)
+    confirm(
+        "This subscription will be ended",
+        subscription_view.ending_fields(ending, command),
+        yes=yes,
+        as_json=as_json,
+    )
+    result = deeds.do(settings, deed)
+    if as_json:
+        subscription_view.write_ended(result)
+    else:
+        subscription_view.print_ended(result, ending)
 
 
 def _add(

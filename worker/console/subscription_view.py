@@ -1,22 +1,23 @@
 """How subscriptions look: one JSON document for programs, tables and lines for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from shared.billing.calendar import BillingCycle, Interval, Period
+from shared.billing.cancellation import RefundChoice, refund_of, unused_days
 from shared.billing.errors import BillingError
 from shared.billing.merchant_uid import merchant_uid
 from shared.billing.subscription import Agreement, BillingKeyStatus, Subscription
+from worker.console.buyers import masked_document, masked_fields
 from worker.console.invoice_view import invoice_document, print_invoices
 from worker.console.rendering import (
     Json,
     both,
     iso,
     local,
-    mask,
     price,
     print_fields,
     print_json,
@@ -28,8 +29,8 @@ from worker.console.rendering import (
 from worker.console.terms import first_merchant_uid
 
 if TYPE_CHECKING:
-    from shared.db.readings import BillingKey
-    from worker.console.queries import ListedSubscriptions, SubscriptionCard
+    from shared.jobs.commands import CancelSubscription
+    from worker.console.queries import Ending, ListedSubscriptions, SubscriptionCard
 
 _PERIODS_SHOWN = 3
 
@@ -106,7 +107,7 @@ def write_card(card: "SubscriptionCard", limit: int) -> None:
     print_json(
         {
             **_document(card.subscription, key.status),
-            "billing_key": {"status": key.status, **_masked(key)},
+            "billing_key": {"status": key.status, **masked_document(key)},
             "next_periods": [
                 {
                     "index": period.index,
@@ -126,15 +127,15 @@ def print_card(card: "SubscriptionCard", limit: int) -> None:
     """Print a subscription with at most ``limit`` invoices, for people."""
     subscription, key = card.subscription, card.billing_key
     cycle = subscription.agreement.cycle
-    masked = {name.removesuffix("_masked"): text for name, text in _masked(key).items() if text}
     print_fields(
         {
             "subscription": str(subscription.id),
             "status": subscription.status,
             **_terms_fields(subscription.agreement),
             "next renewal": both(subscription.next_renewal_at, cycle.time_zone),
+            "ends": both(subscription.cancel_at, cycle.time_zone),
             "billing key": key.status,
-            **masked,
+            **masked_fields(key),
             "added": both(subscription.created_at, cycle.time_zone),
         }
     )
@@ -163,6 +164,59 @@ def print_card(card: "SubscriptionCard", limit: int) -> None:
         )
 
 
+def ending_fields(ending: "Ending", command: "CancelSubscription") -> dict[str, str]:
+    """Return what an end is about, for whoever confirms it."""
+    zone = ending.subscription.agreement.cycle.time_zone
+    return {
+        "subscription": str(ending.subscription.id),
+        "status": ending.subscription.status,
+        **_terms_fields(ending.subscription.agreement),
+        **masked_fields(ending.billing_key),
+        "ends": both(ending.cancel_at, zone),
+        **(
+            {"instead of": both(ending.subscription.cancel_at, zone)}
+            if ending.subscription.cancel_at is not None
+            else {}
+        ),
+        "goes back": _goes_back(ending, command.refund),
+        "paid late": f"{command.late_payment} of what is under way now and turns out paid",
+        "reason": command.reason,
+        "requester": command.requester,
+    }
+
+
+def write_ended(result: Mapping[str, Json]) -> None:
+    """Print what was asked for, for programs."""
+    print_json(result)
+
+
+def print_ended(result: Mapping[str, Json], ending: "Ending") -> None:
+    """Print what was asked for, for people."""
+    cancel_at = datetime.fromisoformat(str(result["cancel_at"]))
+    print_fields(
+        {
+            "subscription": str(result["subscription_id"]),
+            "ends": both(cancel_at, ending.subscription.agreement.cycle.time_zone),
+            "refund": str(result["refund"]),
+            "late payment": str(result["late_payment"]),
+            "command": str(result["command_id"]),
+        }
+    )
+
+
+def _goes_back(ending: "Ending", choice: RefundChoice) -> str:
+    paid = ending.paid
+    if choice is RefundChoice.NONE or paid is None:
+        nothing_paid = "" if choice is RefundChoice.NONE else ": the period that runs is not paid"
+        return f"nothing{nothing_paid}"
+    zone = ending.subscription.agreement.cycle.time_zone
+    part = refund_of(choice, paid.paid, paid.left, paid.period, zone, ending.cancel_at)
+    unused, days = unused_days(paid.period, zone, ending.cancel_at)
+    of = f"of {won(paid.paid.amount)} paid, {won(paid.left.amount)} left"
+    share = f", {unused} of {days} days unused" if choice is RefundChoice.PRO_RATA else ""
+    return f"{won(0) if part is None else price(part)} {of}{share}"
+
+
 def _document(subscription: Subscription, key_status: BillingKeyStatus) -> dict[str, Json]:
     return {
         "id": str(subscription.id),
@@ -170,6 +224,7 @@ def _document(subscription: Subscription, key_status: BillingKeyStatus) -> dict[
         **_terms_document(subscription.agreement),
         "next_period_index": subscription.next_period_index,
         "next_renewal_at": iso(subscription.next_renewal_at),
+        "cancel_at": iso(subscription.cancel_at),
         "billing_key_status": key_status,
         "created_at": iso(subscription.created_at),
     }
@@ -195,17 +250,6 @@ def _terms_fields(agreement: Agreement) -> dict[str, str]:
         "every": _every(cycle.interval),
         "anchor": both(cycle.anchor_at, cycle.time_zone),
     }
-
-
-def _masked(key: "BillingKey") -> dict[str, str | None]:
-    """Return whose key it is, so that who knows it knows it again and nobody else learns it."""
-    texts = {
-        "customer_uid": key.customer_uid,
-        "buyer_name": key.buyer.name,
-        "buyer_email": key.buyer.email,
-        "buyer_tel": key.buyer.tel,
-    }
-    return {f"{name}_masked": text and mask(text) for name, text in texts.items()}
 
 
 def _every(interval: Interval) -> str:

@@ -27,7 +27,7 @@ from shared.billing.rules import CollectionRules
 from shared.billing.subscription import BillingKeyStatus, SubscriptionStatus
 from shared.billing.use_confirmation import UseConfirmation, use_confirmation_on
 from shared.clock import Clock, boot_clock_s
-from shared.db import claims, invoices
+from shared.db import billing_keys, claims, invoices
 from shared.db.claims import DueInvoice
 from shared.db.engine import Database
 from shared.db.invoices import Closing
@@ -79,7 +79,7 @@ class ChargeInvoices:
         if due.faulty:
             log.error("charge_impossible", faults=dict(due.faulty))
             await invoices.postpone(connection, due.faulty, now + _POSTPONED_FOR)
-        for item in due.workable:
+        for item in await _without_revived(connection, due.workable):
             closing = without_call(item, self.minimum_amount, now)
             if closing is None:
                 chargeable.append(item)
@@ -121,6 +121,30 @@ class ChargeInvoices:
             return Unknown(f"{type(error).__name__} in our own code")
 
 
+async def _without_revived(
+    connection: AsyncConnection, due: Sequence[DueInvoice]
+) -> Sequence[DueInvoice]:
+    """Leave out invoices whose billing key was registered while they were being locked.
+
+    The look at the key is a moment older than the lock. Taken for dead, such an invoice would wait
+    for a method that has come already; left as it is, it is due and comes again.
+    """
+    waiting = {
+        item.claim.billing_key_id
+        for item in due
+        if item.billing_key_status is not BillingKeyStatus.ACTIVE
+    }
+    if not waiting:
+        return due
+    revived = waiting & await billing_keys.alive(connection, waiting)
+    return [
+        item
+        for item in due
+        if item.billing_key_status is BillingKeyStatus.ACTIVE
+        or item.claim.billing_key_id not in revived
+    ]
+
+
 def without_call(item: DueInvoice, minimum_amount: int, now: datetime) -> Closing | None:
     """Return how a due invoice ends, or stops, without the gateway; None if it is to be charged.
 
@@ -132,8 +156,7 @@ def without_call(item: DueInvoice, minimum_amount: int, now: datetime) -> Closin
             claim.invoice_id, InvoiceStatus.OPEN, f"an attempt is {item.unsettled}", None
         )
     if item.subscription_status is SubscriptionStatus.CANCELED:
-        event = _event(EventName.INVOICE_VOIDED, claim, now)
-        return Closing(claim.invoice_id, InvoiceStatus.VOID, "the subscription is canceled", event)
+        return _canceled(claim, now)
     match collectability(claim.price, minimum_amount):
         case Collectability.SETTLE_WITHOUT_CALL:
             event = _event(EventName.INVOICE_PAID, claim, now)
@@ -144,10 +167,20 @@ def without_call(item: DueInvoice, minimum_amount: int, now: datetime) -> Closin
             return Closing(claim.invoice_id, InvoiceStatus.UNCOLLECTIBLE, text, event)
         case Collectability.CHARGE:
             pass
-    if item.billing_key_status is BillingKeyStatus.DEAD:
-        text = "the billing key is dead: waits for a new payment method"
+    if item.billing_key_status is not BillingKeyStatus.ACTIVE:
+        text = f"the billing key is {item.billing_key_status}: waits for a new payment method"
         return Closing(claim.invoice_id, InvoiceStatus.OPEN, text, None)
     return None
+
+
+def _canceled(claim: Claim, now: datetime) -> Closing:
+    """Return how an invoice of a canceled subscription ends, unless a send of it was lost."""
+    if claim.unknown_since is not None:
+        # Nothing is sent any more, which might bring a payment to light: the gateway is asked on.
+        text = "the subscription is canceled: a send that was lost is looked for"
+        return Closing(claim.invoice_id, InvoiceStatus.OPEN, text, None)
+    event = _event(EventName.INVOICE_VOIDED, claim, now)
+    return Closing(claim.invoice_id, InvoiceStatus.VOID, "the subscription is canceled", event)
 
 
 def _event(name: EventName, claim: Claim, at: datetime, **data: str) -> Event:

@@ -9,6 +9,7 @@ from shared.billing.collection import Move
 from shared.billing.inquiry import PaymentRecord, StillUnresolved
 from shared.billing.outcome import Outcome
 from shared.billing.refund import RefundClaim, RefundOutcome, Requester
+from shared.billing.refunding import RefundMove
 from shared.billing.window import KeyHeld, Prepared
 from shared.db.outbox import StoredEvent
 
@@ -37,6 +38,13 @@ class Settle(Protocol):
     """Whoever writes an ending."""
 
     async def __call__(self, move: Move, /) -> Move:
+        """Return the move as written, once it is committed."""
+
+
+class SettleRefund(Protocol):
+    """Whoever writes the ending of a refund."""
+
+    async def __call__(self, move: RefundMove, /) -> RefundMove:
         """Return the move as written, once it is committed."""
 
 

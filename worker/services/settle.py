@@ -1,24 +1,26 @@
 """Write endings: one transaction for all that arrived, each under compare-and-set."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import structlog
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import AttemptStatus
 from shared.billing.collection import Move, park, send_again_later
+from shared.billing.key_change import UNPAID, overtaken
 from shared.billing.outcome import FaultScope, Misconfigured
 from shared.billing.rules import CollectionRules
 from shared.billing.subscription import SubscriptionStatus
 from shared.clock import Clock
-from shared.db import dead_letters, holds, invoices, moves, subscriptions
+from shared.db import billing_keys, dead_letters, endings, invoices, moves, payments, subscriptions
 from shared.db.dead_letters import AttemptLetter
 from shared.db.engine import Database
+from shared.db.payments import NewPayment
+from worker.services.settling import hold_for_longest, together_or_apart, waves
 
 log = structlog.get_logger(__name__)
 
@@ -36,33 +38,24 @@ class SettleMoves:
 
     async def __call__(self, group: Sequence[Move]) -> list[Move]:
         """Return the moves as they were written, in order; a lost one is returned unchanged."""
-        try:
-            return await self.database.run(lambda connection: self._write(connection, group))
-        except (DataError, IntegrityError) as error:
-            # One row the database refuses must not take its neighbours along. Whatever else went
-            # wrong (a lock, the server) is left to the inquiry, which reads the gateway again.
-            if len(group) > 1:
-                return [written for move in group for written in await self([move])]
-            (refused,) = group
-            log.exception("settlement_refused", attempt_id=refused.claim.attempt_id)
-            why = type(error.orig).__name__
-            cause = f"{refused.attempt_status}: refused by the database ({why})"
-            letter = replace(park(refused.claim, cause, self.clock.now()), imp_uid=refused.imp_uid)
-            return await self.database.run(lambda connection: self._write(connection, [letter]))
+        return await together_or_apart(group, self._write_together, self._instead)
+
+    async def _write_together(self, group: Sequence[Move]) -> list[Move]:
+        return await self.database.run(lambda connection: self._write(connection, group))
+
+    def _instead(self, refused: Move, error: DBAPIError) -> Move:
+        log.error("settlement_refused", attempt_id=refused.claim.attempt_id, exc_info=error)
+        why = type(error.orig).__name__
+        cause = f"{refused.attempt_status}: refused by the database ({why})"
+        return replace(park(refused.claim, cause, self.clock.now()), imp_uid=refused.imp_uid)
 
     async def _write(self, connection: AsyncConnection, group: Sequence[Move]) -> list[Move]:
         now = self.clock.now()
         believed = await self._believe(connection, group, now)
-        for wave in waves(believed):
+        believed = await _overtake(connection, believed, now)
+        for wave in waves(believed, _attempt, _is_paid):
             await _write_wave(connection, wave, now)
-        if longest := max(
-            (move for move in believed if move.hold_until),
-            key=lambda move: move.hold_until or now,
-            default=None,
-        ):
-            until = longest.hold_until or now
-            log.error("gateway_held", cause=longest.message, until=until.isoformat())
-            await holds.hold(connection, longest.message or "", until, now)
+        await hold_for_longest(connection, believed, now)
         return believed
 
     async def _believe(
@@ -90,22 +83,28 @@ class SettleMoves:
         ]
 
 
-def waves(group: Sequence[Move]) -> list[list[Move]]:
-    """Split moves so that no two of one attempt are written together, those about money first.
+async def _overtake(
+    connection: AsyncConnection, group: Sequence[Move], now: datetime
+) -> list[Move]:
+    """Hold no refusal against a method that the buyer has put in the place of the refused one."""
+    refused = {move.claim.attempt_id for move in group if move.attempt_status in UNPAID}
+    if not refused:
+        return list(group)
+    late = await billing_keys.overtaken(connection, refused)
+    return [
+        overtaken(move, now)
+        if move.attempt_status in UNPAID and move.claim.attempt_id in late
+        else move
+        for move in group
+    ]
 
-    Two messages about one attempt may be worked side by side. In one statement, attempt and invoice
-    could be written from different endings, and the buyer be charged for what is paid.
-    """
-    ordered = sorted(group, key=lambda move: move.attempt_status is not AttemptStatus.PAID)
-    split: list[list[Move]] = []
-    seen: Counter[int] = Counter()
-    for move in ordered:
-        number = seen[move.claim.attempt_id]
-        seen[move.claim.attempt_id] += 1
-        if number == len(split):
-            split.append([])
-        split[number].append(move)
-    return split
+
+def _attempt(move: Move) -> int:
+    return move.claim.attempt_id
+
+
+def _is_paid(move: Move) -> bool:
+    return move.attempt_status is AttemptStatus.PAID
 
 
 async def _write_wave(connection: AsyncConnection, wave: Sequence[Move], now: datetime) -> None:
@@ -113,7 +112,7 @@ async def _write_wave(connection: AsyncConnection, wave: Sequence[Move], now: da
     applied = await moves.apply_moves(connection, wave)
     won = [move for move in wave if move.claim.attempt_id in applied.won]
     await _change_subscriptions(connection, won, now)
-    late = await _late_payments(connection, wave, applied.won)
+    late = await _late_payments(connection, wave, applied.won, now)
     for letter in [*_letters(won, applied.stray_payments), *late]:
         log.error("dead_letter", attempt_id=letter.attempt_id, cause=letter.cause)
         await dead_letters.bury_attempt(connection, letter)
@@ -135,7 +134,7 @@ async def _change_subscriptions(
             statuses[id_] = status
     if statuses:
         await subscriptions.change_status(connection, statuses, now)
-    if dead := [move.claim.billing_key_id for move in won if move.billing_key_dead]:
+    if dead := [move.claim.attempt_id for move in won if move.billing_key_dead]:
         await subscriptions.bury_keys(connection, dead)
     if recovered := [move.claim.subscription_id for move in won if move.recovers]:
         await subscriptions.recover(connection, recovered, now)
@@ -153,11 +152,12 @@ def _letters(won: Sequence[Move], stray_payments: frozenset[int]) -> list[Attemp
 
 
 async def _late_payments(
-    connection: AsyncConnection, group: Sequence[Move], won: frozenset[int]
+    connection: AsyncConnection, group: Sequence[Move], won: frozenset[int], now: datetime
 ) -> list[AttemptLetter]:
-    """Return a letter for every payment that came after its attempt had ended otherwise.
+    """Keep every payment that came after its attempt had ended otherwise; return a letter each.
 
-    An attempt that was sent again since is no such case: its own ending will show the payment.
+    An attempt that was sent again since is no such case: its own ending will show the payment. The
+    payment is kept under the attempt that it was made by, so that it can be given back.
     """
     lost = {
         move.claim.attempt_id: move
@@ -167,13 +167,27 @@ async def _late_payments(
     if not lost:
         return []
     letters = []
+    kept: list[NewPayment] = []
     for attempt_id, (status, imp_uid) in (await moves.standing(connection, list(lost))).items():
         move = lost[attempt_id]
         if status in _ENDED_UNPAID:
             letters.append(_letter(move, f"paid at the gateway after it had ended as {status}"))
         elif status is AttemptStatus.PAID and imp_uid != move.imp_uid:
             letters.append(_letter(move, f"paid twice at the gateway: also as {imp_uid}"))
+        else:
+            continue
+        kept.append(_payment(move, now))
+    if kept:
+        await payments.add(connection, kept)
+        await endings.reopen(connection, [letter.attempt_id for letter in letters])
     return letters
+
+
+def _payment(move: Move, now: datetime) -> NewPayment:
+    claim = move.claim
+    return NewPayment(
+        move.imp_uid or "", claim.merchant_uid, claim.price, move.paid_at or now, claim.attempt_id
+    )
 
 
 def _letter(move: Move, cause: str) -> AttemptLetter:

@@ -10,6 +10,7 @@ from shared.clock import WallClock
 from tests.integration.console.commands import Commands
 from tests.support.billing import World, world_of
 from tests.support.databases import fresh_database
+from tests.support.refunds import RefundBook, RefundDesk
 
 
 @pytest.fixture
@@ -38,6 +39,12 @@ def world(database_url: str) -> Iterator[World]:
     with world_of(database_url) as made:
         made.clock.instant = WallClock().now()
         yield made
+
+
+@pytest.fixture
+def desk(world: World) -> RefundDesk:
+    """A process on the same database that gives money back."""
+    return RefundDesk(world, RefundBook(world.clock))
 
 
 @pytest.fixture

@@ -16,14 +16,16 @@ class CuttingProxy:
 
     Attributes:
         cuts: How many of them it cuts.
+        spares: How many it hands through before the first cut.
         closes: Whether it takes no connection any more after the first cut.
     """
 
-    def __init__(self, database_url: str, *, cuts: int, closes: bool) -> None:
+    def __init__(self, database_url: str, *, cuts: int, closes: bool, spares: int) -> None:
         address = make_url(database_url)
         assert address.host
         assert address.port
         self.cuts = cuts
+        self.spares = spares
         self.closes = closes
         self._server = (address.host, address.port)
         self._listener = socket.create_server((HOST, 0))
@@ -58,7 +60,7 @@ class CuttingProxy:
             replies.start()
             with contextlib.suppress(OSError):
                 while chunk := client.recv(65536):
-                    if b"COMMIT" in chunk and self.cuts > 0:
+                    if b"COMMIT" in chunk and self._is_to_be_cut():
                         self._cut(client, server, chunk)
                         break
                     server.sendall(chunk)
@@ -66,6 +68,12 @@ class CuttingProxy:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
             replies.join(10)
+
+    def _is_to_be_cut(self) -> bool:
+        if self.spares > 0:
+            self.spares -= 1
+            return False
+        return self.cuts > 0
 
     def _cut(self, client: socket.socket, server: socket.socket, chunk: bytes) -> None:
         """Have the server commit, and tell nobody."""
@@ -87,9 +95,11 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextmanager
-def cutting_proxy(database_url: str, *, cuts: int, closes: bool) -> Iterator[CuttingProxy]:
+def cutting_proxy(
+    database_url: str, *, cuts: int, closes: bool, spares: int = 0
+) -> Iterator[CuttingProxy]:
     """Yield a proxy before a database, and end it."""
-    proxy = CuttingProxy(database_url, cuts=cuts, closes=closes)
+    proxy = CuttingProxy(database_url, cuts=cuts, closes=closes, spares=spares)
     try:
         yield proxy
     finally:

@@ -18,7 +18,15 @@ from tests.support.billing import QUIET, World
 
 P = ParamSpec("P")
 
-QUEUES = {"billing.charge": 0, "billing.inquiry": 0, "billing.event": 0, "billing.scan": 0}
+QUEUES = {
+    "billing.charge": 0,
+    "billing.inquiry": 0,
+    "billing.refund": 0,
+    "billing.command": 0,
+    "billing.webhook": 0,
+    "billing.event": 0,
+    "billing.scan": 0,
+}
 NOTHING = {"count": 0, "oldest_at": None, "oldest_age_s": None}
 LATE = timedelta(minutes=11)
 IN_TIME = timedelta(minutes=9)
@@ -61,9 +69,16 @@ class TestWhenBillingGoesOn:
             "subscriptions": {"active": 0, "past_due": 0, "canceled": 0},
             "invoices": {"open": 0, "paid": 0, "uncollectible": 0, "void": 0},
             "attempts_unresolved": {"claimed": 0, "waiting": 0, "unknown": 0, "parked": 0},
+            "refunds_unresolved": {"waiting": 0, "claimed": 0, "unknown": 0, "parked": 0},
             "renewals_due": NOTHING,
             "invoices_due": NOTHING,
             "inquiries_due": NOTHING,
+            "refunds_due": NOTHING,
+            "refund_inquiries_due": NOTHING,
+            "hints_due": NOTHING,
+            "windows_due": NOTHING,
+            "removals_due": NOTHING,
+            "endings_due": NOTHING,
             "events_unrelayed": NOTHING,
             "dead_letters": {"count": 0, "newest": []},
             "gateway_hold": None,

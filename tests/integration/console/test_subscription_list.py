@@ -60,6 +60,7 @@ class TestList:
             "time_zone": "Asia/Seoul",
             "next_period_index": 0,
             "next_renewal_at": "2031-01-30T15:00:00+00:00",
+            "cancel_at": None,
             "billing_key_status": "active",
         }
 

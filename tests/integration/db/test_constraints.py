@@ -12,6 +12,13 @@ from psycopg import errors, sql
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 LATER = NOW + timedelta(days=28)
+WISH = {
+    "cancel_at": NOW,
+    "cancel_reason": "이사",
+    "cancel_requester": "customer",
+    "cancel_refund": "none",
+    "cancel_late_payment": "full",
+}
 _numbers = itertools.count(1)
 
 
@@ -93,6 +100,38 @@ class Tables:
             },
         )
 
+    def payments(self, **changes: object) -> Any:
+        """Insert a payment of 9,900 won, 900 of them tax-free, of which nothing went back."""
+        return self.insert(
+            "payments",
+            **{
+                "imp_uid": "imp_a",
+                "merchant_uid": "uid",
+                "attempt_id": changes.get("attempt_id") or self.payment_attempts(),
+                "amount": 9_900,
+                "tax_free": 900,
+                "paid_at": NOW,
+                **changes,
+            },
+        )
+
+    def refunds(self, **changes: object) -> Any:
+        """Insert a refund that waits."""
+        return self.insert(
+            "refunds",
+            **{
+                "payment_id": changes.get("payment_id") or self.payments(),
+                "amount": 1_000,
+                "tax_free": 0,
+                "reason": "고객 변심",
+                "requester": "customer",
+                "cause": "command",
+                "status": "waiting",
+                "next_send_at": NOW,
+                **changes,
+            },
+        )
+
     def refuses(self, constraint: str, table: str, **changes: object) -> None:
         """Insert a row that must be refused by one constraint, and take it back."""
         kind = errors.UniqueViolation if constraint.endswith(("_key", "_idx")) else None
@@ -130,6 +169,13 @@ def tables(module_url: str) -> Iterator[Tables]:
         ("subscriptions_next_renewal_check", {"status": "past_due", "next_renewal_at": None}),
         ("subscriptions_next_renewal_check", {"status": "canceled"}),
         ("subscriptions_billing_key_id_fkey", {"billing_key_id": 10**15}),
+        ("subscriptions_cancel_check", {"cancel_at": NOW}),
+        ("subscriptions_cancel_check", {**WISH, "cancel_reason": None}),
+        ("subscriptions_cancel_check", {**WISH, "cancel_requester": "nobody"}),
+        ("subscriptions_cancel_check", {**WISH, "cancel_refund": "half"}),
+        ("subscriptions_cancel_check", {**WISH, "cancel_late_payment": None}),
+        ("subscriptions_canceled_check", {**WISH, "canceled_at": NOW}),
+        ("subscriptions_canceled_check", {**WISH, "closed_at": NOW}),
         ("invoices_money_check", {"amount": -1}),
         ("invoices_money_check", {"tax_free": 9_901}),
         ("invoices_status_check", {"status": "draft"}),
@@ -250,10 +296,9 @@ def test_an_invoice_has_one_paid_attempt(tables: Tables) -> None:
 
 
 def test_a_payment_of_the_gateway_settles_one_attempt(tables: Tables) -> None:
-    tables.payment_attempts(status="paid", imp_uid="imp_a")
-    tables.refuses(
-        "payment_attempts_paid_imp_uid_idx", "payment_attempts", status="paid", imp_uid="imp_a"
-    )
+    tables.payments(attempt_id=tables.payment_attempts(status="paid", imp_uid="imp_a"))
+    other = tables.payment_attempts(status="paid", imp_uid="imp_a")
+    tables.refuses("payments_imp_uid_key", "payments", attempt_id=other)
     # A failed record and the payment that came of it may share their id.
     tables.payment_attempts(status="declined", imp_uid="imp_a")
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.calendar import BillingCycle
 from shared.billing.money import Price
 from shared.billing.subscription import Agreement, Buyer
-from shared.db import dead_letters, holds, invoices, readings, subscriptions
+from shared.db import backlogs, dead_letters, holds, invoices, letters, subscriptions
 from shared.db.dead_letters import AttemptLetter
 from shared.db.subscriptions import NewSubscription
 from shared.db.text import storable, to_json
@@ -102,7 +102,7 @@ def test_a_letter_about_an_attempt_is_kept_once_for_each_cause(world: World) -> 
     assert world.run(world.letters()) == ["one", "two"]
 
     async def newest(connection: AsyncConnection) -> list[str]:
-        return [letter.cause for letter in await dead_letters.newest(connection, 1)]
+        return [letter.cause for letter in await letters.newest(connection, limit=1)]
 
     assert world.run(world.database.run(newest)) == ["two"]
 
@@ -168,7 +168,7 @@ def test_the_repositories_read_what_was_written(world: World) -> None:
         assert await subscriptions.newest(connection, limit=1) == [subscription]
         assert subscription.next_renewal_at == invoice.period.end_at
         assert await subscriptions.counts(connection) == {subscription.status: 1}
-        assert (await readings.events_waiting(connection)).count == 3
+        assert (await backlogs.events_waiting(connection)).count == 3
 
     world.run(world.database.run(read))
 

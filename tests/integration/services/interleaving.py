@@ -102,7 +102,7 @@ class Storm(BookedGateway):
         self, claim: Claim, *, use_confirmation_on: date | None, claimed_at_s: float
     ) -> Outcome:
         """Send one charge in this weather."""
-        way = Ending.PAID if self.calm else _choose(self.dice, self.climate.weather)
+        way = Ending.PAID if self.calm else choose(self.dice, self.climate.weather)
         paused = way == PAUSED_AFTER_THE_REPLY
         if way == PAUSED_BEFORE_SENDING:
             # Its send window is over when it wakes: the fence lets nothing leave.
@@ -133,7 +133,8 @@ class Storm(BookedGateway):
         return await super().records_of(merchant_uid)
 
 
-def _choose(dice: random.Random, weights: Mapping[T, int]) -> T:
+def choose(dice: random.Random, weights: Mapping[T, int]) -> T:
+    """Return one of the weighted things that may happen."""
     return dice.choices(list(weights), list(weights.values()))[0]
 
 
@@ -150,11 +151,11 @@ class Life:
 
     async def step(self) -> None:
         """Let one thing happen."""
-        name = _choose(self.dice, self.storm.climate.steps)
+        name = choose(self.dice, self.storm.climate.steps)
         self.trace.append(name)
         step: Callable[[], Awaitable[None]] = getattr(self, name)
         await step()
-        await _quiet()
+        await quiet()
 
     async def renew(self) -> None:
         """Run both processes' renewal scans at once."""
@@ -225,7 +226,7 @@ class Life:
 
     async def wait(self) -> None:
         """Let time pass."""
-        wait_s = _choose(self.dice, self.storm.climate.waits_s)
+        wait_s = choose(self.dice, self.storm.climate.waits_s)
         self.trace[-1] += f" {wait_s}"
         self.world.pass_time(timedelta(seconds=wait_s))
 
@@ -244,7 +245,7 @@ class Life:
         self.world.pass_time(timedelta(days=1))
 
 
-async def _quiet() -> None:
+async def quiet() -> None:
     """Wait until nothing is under way: what a dead task left behind belongs to this step."""
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others)

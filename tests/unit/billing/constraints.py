@@ -15,7 +15,9 @@ from sqlalchemy import CheckConstraint, Table
 from shared.billing.attempt import UNSETTLED
 from shared.billing.collection import Move
 from shared.billing.invoice import InvoiceStatus
-from shared.db.tables import invoices, payment_attempts
+from shared.billing.refund import RefundCause
+from shared.billing.refunding import RefundMove
+from shared.db.tables import invoices, payment_attempts, refunds
 
 Cell: TypeAlias = str | int | None
 
@@ -37,6 +39,11 @@ class Constraints:
         if move.attempt_status in UNSETTLED and move.invoice_status is not InvoiceStatus.OPEN:
             broken.append("an ended invoice leaves an unsettled attempt")
         return broken
+
+    def broken_by_refund(self, move: RefundMove) -> list[str]:
+        """Return the names of the constraints that the row of a refund would break."""
+        self.connection.create_function("char_length", 1, len, deterministic=True)
+        return self._broken(refunds, _refund_row(move))
 
     def _broken(self, table: Table, row: dict[str, Cell]) -> list[str]:
         checks = _checks(table)
@@ -84,6 +91,21 @@ def _invoice_row(move: Move) -> dict[str, Cell]:
         "period_end_at": _iso(move.claim.period.end_at),
         "amount": move.claim.price.amount,
         "tax_free": move.claim.price.tax_free,
+    }
+
+
+def _refund_row(move: RefundMove) -> dict[str, Cell]:
+    order = move.claim.order
+    return {
+        "amount": order.price.amount,
+        "tax_free": order.price.tax_free,
+        "reason": order.reason,
+        "requester": order.requester,
+        "cause": RefundCause.COMMAND,
+        "status": str(move.status),
+        "checksum": move.claim.checksum if move.keeps_checksum else None,
+        "next_send_at": _iso(move.next_send_at),
+        "inquire_at": _iso(move.inquire_at),
     }
 
 

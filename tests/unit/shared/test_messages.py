@@ -15,13 +15,10 @@ from shared.config import LogFormat, Settings
 from shared.jobs import contracts
 from shared.jobs.canonical import canonical_line
 from shared.jobs.celery_settings import celery_settings
-from shared.jobs.contracts import BATCH_SIZE_MAX, ChargeInvoices, Job
+from shared.jobs.commands import COMMANDS, ReceiveWebhook
+from shared.jobs.contracts import BATCH_SIZE_MAX, JOBS, ChargeInvoices, Job
 from shared.jobs.enqueue import batches
 from shared.logs import configure
-
-
-def jobs() -> list[type[Job]]:
-    return list(Job.__subclasses__())
 
 
 def made(**values: Any) -> Settings:
@@ -67,16 +64,17 @@ def test_a_list_of_ids_is_taken(ids: list[int]) -> None:
 
 
 def test_every_message_has_a_name_of_its_own_and_a_queue_of_ours() -> None:
-    names = [job.task for job in jobs()]
+    messages: list[type[Job]] = [*JOBS, *COMMANDS, ReceiveWebhook]
+    names = [job.task for job in messages]
     assert len(set(names)) == len(names) >= 7
     queues = {value for name, value in vars(contracts).items() if name.endswith("_QUEUE")}
-    assert {job.queue for job in jobs()} <= queues
+    assert {job.queue for job in messages} <= queues
     for name in names:
         assert name.count(".") == 1
 
 
-def test_no_message_has_a_field_that_is_no_list_of_ids() -> None:
-    for job in jobs():
+def test_no_message_of_our_own_has_a_field_that_is_no_list_of_ids() -> None:
+    for job in JOBS:
         assert all(name.endswith("_ids") for name in job.model_fields)
 
 

@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("next_read_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("dispatched_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reads", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("repeats", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("finding", sa.Text(), nullable=True),
         sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
@@ -97,6 +98,7 @@ def upgrade() -> None:
         sa.Column("next_step_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("dispatched_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("imp_uid", sa.Text(), nullable=True),
+        sa.Column("paid_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("command_id", sa.Text(), nullable=False),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
@@ -206,7 +208,6 @@ def upgrade() -> None:
         sa.Column("inquire_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("dispatched_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("inquiries", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("not_done", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("refusal", sa.Text(), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("cancellation_id", sa.Text(), nullable=True),
@@ -293,6 +294,9 @@ def upgrade() -> None:
     op.add_column("billing_keys", sa.Column("delete_reason", sa.Text(), nullable=True))
     op.add_column("billing_keys", sa.Column("delete_requester", sa.Text(), nullable=True))
     op.add_column(
+        "billing_keys", sa.Column("delete_asked_at", sa.DateTime(timezone=True), nullable=True)
+    )
+    op.add_column(
         "billing_keys", sa.Column("dispatched_at", sa.DateTime(timezone=True), nullable=True)
     )
     op.create_index(
@@ -333,6 +337,9 @@ def upgrade() -> None:
     op.add_column(
         "subscriptions", sa.Column("canceled_at", sa.DateTime(timezone=True), nullable=True)
     )
+    op.add_column(
+        "subscriptions", sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True)
+    )
     op.add_column("subscriptions", sa.Column("cancel_reason", sa.Text(), nullable=True))
     op.add_column("subscriptions", sa.Column("cancel_requester", sa.Text(), nullable=True))
     op.add_column("subscriptions", sa.Column("cancel_refund", sa.Text(), nullable=True))
@@ -345,7 +352,14 @@ def upgrade() -> None:
         "subscriptions",
         ["cancel_at"],
         unique=False,
-        postgresql_where=sa.text("status IN ('active', 'past_due') AND cancel_at IS NOT NULL"),
+        postgresql_where=sa.text("cancel_at IS NOT NULL AND closed_at IS NULL"),
+    )
+    op.create_index(
+        "subscriptions_unclosed_idx",
+        "subscriptions",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'canceled' AND closed_at IS NULL"),
     )
     op.drop_constraint(op.f("billing_keys_status_check"), "billing_keys", type_="check")
     op.create_check_constraint(
@@ -364,12 +378,12 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f("subscriptions_cancel_check"),
         "subscriptions",
-        "cancel_at IS NULL OR (cancel_reason IS NOT NULL AND cancel_requester IN ('admin', 'customer') AND cancel_refund IN ('full', 'none', 'pro_rata') AND cancel_late_payment IN ('full', 'none', 'pro_rata'))",
+        "cancel_at IS NULL OR (num_nulls(cancel_reason, cancel_requester, cancel_refund, cancel_late_payment) = 0 AND cancel_requester IN ('admin', 'customer') AND cancel_refund IN ('full', 'none', 'pro_rata') AND cancel_late_payment IN ('full', 'none', 'pro_rata'))",
     )
     op.create_check_constraint(
         op.f("subscriptions_canceled_check"),
         "subscriptions",
-        "canceled_at IS NULL OR status = 'canceled'",
+        "coalesce(canceled_at, closed_at) IS NULL OR status = 'canceled'",
     )
     op.drop_constraint(op.f("dead_letters_kind_check"), "dead_letters", type_="check")
     op.create_check_constraint(
@@ -419,15 +433,21 @@ def downgrade() -> None:
         op.f("dead_letters_kind_check"), "dead_letters", "kind IN ('attempt', 'message')"
     )
     op.drop_index(
+        "subscriptions_unclosed_idx",
+        table_name="subscriptions",
+        postgresql_where=sa.text("status = 'canceled' AND closed_at IS NULL"),
+    )
+    op.drop_index(
         "subscriptions_ending_idx",
         table_name="subscriptions",
-        postgresql_where=sa.text("status IN ('active', 'past_due') AND cancel_at IS NOT NULL"),
+        postgresql_where=sa.text("cancel_at IS NOT NULL AND closed_at IS NULL"),
     )
     op.drop_column("subscriptions", "dispatched_at")
     op.drop_column("subscriptions", "cancel_late_payment")
     op.drop_column("subscriptions", "cancel_refund")
     op.drop_column("subscriptions", "cancel_requester")
     op.drop_column("subscriptions", "cancel_reason")
+    op.drop_column("subscriptions", "closed_at")
     op.drop_column("subscriptions", "canceled_at")
     op.drop_column("subscriptions", "cancel_at")
     op.create_index(
@@ -454,6 +474,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("status = 'deleting'"),
     )
     op.drop_column("billing_keys", "dispatched_at")
+    op.drop_column("billing_keys", "delete_asked_at")
     op.drop_column("billing_keys", "delete_requester")
     op.drop_column("billing_keys", "delete_reason")
     op.drop_column("billing_keys", "generation")

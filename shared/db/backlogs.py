@@ -1,0 +1,121 @@
+"""What should have been done by now: how much of each kind waits, and since when."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.attempt import INQUIRABLE
+from shared.billing.refund import REFUND_INQUIRABLE, REFUND_UNSETTLED
+from shared.billing.subscription import BILLABLE
+from shared.billing.window import WINDOW_OPEN
+from shared.db.tables import one_of
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much waits, and since when the oldest of it does."""
+
+    count: int
+    oldest_at: datetime | None
+
+
+async def renewals_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the subscriptions whose period has begun and whose invoice is not opened yet."""
+    return await _backlog(connection, _RENEWALS_DUE, now=now)
+
+
+async def inquiries_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the attempts about which the gateway should have been asked by now."""
+    return await _backlog(connection, _INQUIRIES_DUE, now=now)
+
+
+async def refunds_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the refunds that should have been sent by now.
+
+    One that must let another of its payment end first is not due.
+    """
+    return await _backlog(connection, _REFUNDS_DUE, now=now)
+
+
+async def refund_inquiries_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the refunds whose payment should have been read by now."""
+    return await _backlog(connection, _REFUND_INQUIRIES_DUE, now=now)
+
+
+async def hints_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return what somebody said of payments and nobody has looked at."""
+    return await _backlog(connection, _HINTS_DUE, now=now)
+
+
+async def windows_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the payment windows whose next step has come."""
+    return await _backlog(connection, _WINDOWS_DUE, now=now)
+
+
+async def removals_due(connection: AsyncConnection) -> Backlog:
+    """Return the billing keys that are to be taken away and are not yet."""
+    return await _backlog(connection, _REMOVALS_DUE)
+
+
+async def endings_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the subscriptions that should have ended by now."""
+    return await _backlog(connection, _ENDINGS_DUE, now=now)
+
+
+async def events_waiting(connection: AsyncConnection) -> Backlog:
+    """Return the events that were not relayed."""
+    return await _backlog(connection, _EVENTS_WAITING)
+
+
+async def _backlog(connection: AsyncConnection, query: TextClause, **values: datetime) -> Backlog:
+    row = (await connection.execute(query, values)).one()
+    return Backlog(row.waiting, row.oldest_at)
+
+
+def _waiting(table: str, since: str, condition: str) -> TextClause:
+    """Return the query of those rows of a table for which a condition holds."""
+    return text(
+        f"SELECT count(*) AS waiting, min({since}) AS oldest_at FROM {table} WHERE {condition}"  # noqa: S608 - made of constants only
+    )
+
+
+_RENEWALS_DUE = _waiting(
+    "subscriptions",
+    "next_renewal_at",
+    f"{one_of('status', BILLABLE)} AND next_renewal_at <= :now"
+    " AND (cancel_at IS NULL OR next_renewal_at < cancel_at)",
+)
+_INQUIRIES_DUE = _waiting(
+    "payment_attempts",
+    "inquire_at",
+    f"{one_of('status', INQUIRABLE)} AND inquire_at <= :now",
+)
+_REFUNDS_DUE = _waiting(
+    "refunds r",
+    "next_send_at",
+    f"""
+    status = 'waiting' AND next_send_at <= :now AND NOT EXISTS (
+        SELECT FROM refunds o
+        WHERE o.payment_id = r.payment_id AND o.id <> r.id AND o.checksum IS NOT NULL
+          AND o.{one_of("status", REFUND_UNSETTLED)}
+    )
+    """,
+)
+_REFUND_INQUIRIES_DUE = _waiting(
+    "refunds",
+    "inquire_at",
+    f"{one_of('status', REFUND_INQUIRABLE)} AND inquire_at <= :now",
+)
+_HINTS_DUE = _waiting("hints", "next_read_at", "next_read_at <= :now")
+_WINDOWS_DUE = _waiting(
+    "windows", "next_step_at", f"{one_of('status', WINDOW_OPEN)} AND next_step_at <= :now"
+)
+_REMOVALS_DUE = _waiting(
+    "billing_keys", "coalesce(delete_asked_at, created_at)", "status = 'deleting'"
+)
+_ENDINGS_DUE = _waiting(
+    "subscriptions", "cancel_at", f"{one_of('status', BILLABLE)} AND cancel_at <= :now"
+)
+_EVENTS_WAITING = _waiting("events", "created_at", "relayed_at IS NULL")

@@ -1,0 +1,49 @@
+"""What docs/messages.md says: its sections, their examples, and its programs."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from tests.architecture.checkout import read
+
+PAGE = "docs/messages.md"
+# The subscription that the page's programs end; a test puts a real one in its place.
+SUBSCRIPTION_ID = "0c6f4a9e-3f0b-4a77-9d57-2f4bb0a7c1d5"
+_HEADING = re.compile(r"^(?P<level>#{2,3}) (?P<title>.+)$", re.MULTILINE)
+_FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@cache
+def sections() -> dict[str, dict[str, str]]:
+    """The text below every heading of the third level, by the heading above it and its own."""
+    found: dict[str, dict[str, str]] = {}
+    headings = list(_HEADING.finditer(read(PAGE)))
+    ends = [*(heading.start() for heading in headings[1:]), None]
+    above = ""
+    for heading, end in zip(headings, ends, strict=True):
+        title = heading["title"].strip("`")
+        if heading["level"] == "##":
+            above = title
+        else:
+            found.setdefault(above, {})[title] = read(PAGE)[heading.end() : end]
+    return found
+
+
+def example(section: str, name: str) -> dict[str, Any]:
+    """The JSON example of one message or event."""
+    (text,) = blocks(sections()[section][name], "json")
+    value: dict[str, Any] = json.loads(text)
+    return value
+
+
+def program(title: str, language: str) -> str:
+    """The program below one heading of the part on publishing."""
+    (text,) = blocks(sections()["Publishing"][title], language)
+    return text
+
+
+def blocks(text: str, language: str) -> Iterator[str]:
+    """The fenced blocks of one language, in order."""
+    return iter([m["text"] for m in _FENCE.finditer(text) if m["language"] == language])

@@ -1,0 +1,157 @@
+"""What an operator does: once, by the handlers of merchants' commands, and written down."""
+
+import os
+import pwd
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar, cast
+from uuid import uuid4
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.errors import BillingError
+from shared.billing.events import Json
+from shared.clock import WallClock
+from shared.db import audit, readings
+from shared.db.engine import Database
+from shared.jobs.commands import Command
+from worker.console import session
+from worker.console.endings import DatabaseFaultError, MisusedError, RefusedError
+from worker.console.session import ConsoleSettings
+from worker.services.command_desk import REFUSED, CommandDesk
+from worker.services.commanding import CommandRefusedError, Handler
+from worker.services.hints import ReceiveWebhooks
+
+C = TypeVar("C", bound=Command)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """A command that an operator gives.
+
+    Attributes:
+        action: The console's command, for example ``payment refund``.
+        subject: What it is done to, for example ``payment imp_1``.
+        reason: Why, in the operator's words.
+        handler: What works it; a merchant's command has the one that works the merchant's.
+    """
+
+    action: str
+    subject: str
+    reason: str | None
+    command: Command
+    handler: Handler[Any]
+
+
+def command_of(contract: type[C], **values: object) -> C:
+    """Return a command of the operator's, under an id that nobody else has.
+
+    Raises:
+        MisusedError: A value is not what the command takes.
+    """
+    try:
+        return contract.model_validate({"command_id": f"console-{uuid4()}", **values})
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        lines = [
+            f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}."
+            if fault["loc"]
+            else f"{fault['msg']}."
+            for fault in faults
+        ]
+        raise MisusedError("\n".join(lines)) from None
+
+
+async def foresee(connection: AsyncConnection, deed: Deed, now: datetime) -> dict[str, Json]:
+    """Return what the handler would tell, and take everything back that it wrote.
+
+    Raises:
+        RefusedError: The handler refuses.
+    """
+    savepoint = await connection.begin_nested()
+    try:
+        return await deed.handler(connection, deed.command, now)
+    except (BillingError, CommandRefusedError) as error:
+        raise _refused(str(error)) from None
+    finally:
+        await savepoint.rollback()
+
+
+def do(settings: ConsoleSettings, deed: Deed) -> dict[str, Json]:
+    """Have a command worked once, whatever becomes of the connection, and return its result.
+
+    Who did it and why is written in the transaction that does it.
+
+    Raises:
+        RefusedError: It was refused, and nothing changed.
+        DatabaseFaultError: It says where to look if nobody knows whether it was done.
+    """
+    begun = False
+
+    async def work(connection: AsyncConnection, command: Command, now: datetime) -> dict[str, Json]:
+        nonlocal begun
+        begun = True
+        told = await deed.handler(connection, command, now)
+        await _note(connection, deed, told)
+        return told
+
+    async def give(database: Database) -> Mapping[str, Json] | None:
+        clock = WallClock()
+        handlers = {type(deed.command): work}
+        desk = CommandDesk(database, clock, handlers, ReceiveWebhooks(database, clock))
+        await desk.command(deed.command)
+        return await database.run(
+            lambda connection: readings.result_of(connection, deed.command.command_id)
+        )
+
+    try:
+        result = session.converse(settings, give)
+    except DatabaseFaultError as fault:
+        if not (begun and fault.lost):
+            raise
+        raise DatabaseFaultError(
+            f"{fault}\nWhether it was done is not known: before you ask for it again, see whether"
+            f" `dalmada audit list --json` names command {deed.command.command_id}.",
+            lost=True,
+        ) from None
+    if result is None:
+        raise RefusedError(
+            "a fault of ours kept it from being done: nothing was changed, and it is kept as a dead"
+            " letter; `dalmada dead-letter list` names it."
+        )
+    if result["status"] == REFUSED:
+        raise _refused(str(result["error"]))
+    told = cast("Mapping[str, Json]", result["result"])
+    return {"command_id": deed.command.command_id, **told}
+
+
+async def _note(connection: AsyncConnection, deed: Deed, told: Mapping[str, Json]) -> None:
+    # The parameters are kept with the window, not with who asked for it.
+    ids = {name: value for name, value in told.items() if name != "parameters"}
+    await audit.note(
+        connection,
+        actor=actor(),
+        action=deed.action,
+        subject=deed.subject,
+        reason=deed.reason,
+        details={"command_id": deed.command.command_id, **ids},
+    )
+
+
+def actor() -> str:
+    """Return who runs this process, as the operating system knows them, and where."""
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = f"uid {uid}"
+    if uid == 0 and (caller := os.environ.get("SUDO_USER")):
+        name = f"{caller} as {name}"
+    return f"{name}@{socket.gethostname()}"
+
+
+def _refused(words: str) -> RefusedError:
+    return RefusedError(words if words.endswith(".") else f"{words}.")

@@ -1,0 +1,87 @@
+"""Take in the wish to end a subscription; the end itself comes with a scan, when its time has."""
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.cancellation import Cancellation, CancelWhen, running_period_end
+from shared.billing.errors import BillingError
+from shared.billing.events import Event, EventName, Json
+from shared.billing.subscription import SubscriptionStatus
+from shared.db import endings, outbox, subscriptions
+from shared.db.endings import Ending
+from shared.jobs.commands import CancelSubscription
+from worker.services.commanding import CommandRefusedError
+
+
+async def cancel_subscription(
+    connection: AsyncConnection, command: CancelSubscription, now: datetime
+) -> dict[str, Json]:
+    """Write when a subscription ends, why and what goes back; from then on nothing is collected.
+
+    Raises:
+        CommandRefusedError: It is unknown, has ended or ends as early already, or the wish
+            contradicts itself.
+    """
+    try:
+        asked = Cancellation(
+            command.when, command.reason, command.requester, command.refund, command.late_payment
+        )
+    except BillingError as error:
+        raise CommandRefusedError(str(error)) from error
+    ending = await endings.lock(connection, command.subscription_id)
+    if ending is None:
+        message = f"there is no subscription {command.subscription_id}"
+        raise CommandRefusedError(message)
+    if ending.status is SubscriptionStatus.CANCELED:
+        raise CommandRefusedError(_ended(ending))
+    cancel_at = await _cancel_at(connection, command, now)
+    replaced = ending.wish.cancel_at if ending.wish else None
+    if replaced is not None and cancel_at >= replaced:
+        raise CommandRefusedError(_ends_already(replaced, now))
+    await endings.ask(connection, command.subscription_id, asked, cancel_at)
+    told: dict[str, Json] = {
+        "when": asked.when,
+        "cancel_at": cancel_at.isoformat(),
+        "replaced_cancel_at": replaced.isoformat() if replaced else None,
+        "refund": asked.refund,
+        "late_payment": asked.late_payment,
+    }
+    event = Event(
+        EventName.SUBSCRIPTION_CANCELLATION_SCHEDULED,
+        command.subscription_id,
+        {**told, "reason": asked.reason, "requester": asked.requester, "at": now.isoformat()},
+    )
+    await outbox.write(connection, [event])
+    return {"subscription_id": str(command.subscription_id), **told}
+
+
+async def _cancel_at(
+    connection: AsyncConnection, command: CancelSubscription, now: datetime
+) -> datetime:
+    """Return when the end comes; only the end of a period needs a calendar that can be counted."""
+    if command.when is CancelWhen.NOW:
+        return now
+    try:
+        subscription = await subscriptions.get(connection, command.subscription_id)
+        if subscription is not None:
+            return running_period_end(subscription.agreement.cycle, now)
+    except BillingError as error:
+        message = f"the end of its period cannot be counted: {error}; cancel now instead"
+        raise CommandRefusedError(message) from error
+    raise AssertionError  # pragma: no cover - it is locked
+
+
+def _ended(ending: Ending) -> str:
+    if ending.canceled_at is None:
+        return "the subscription has ended already"
+    return f"the subscription ended already, at {ending.canceled_at.isoformat()}"
+
+
+def _ends_already(cancel_at: datetime, now: datetime) -> str:
+    if cancel_at <= now:
+        return f"the subscription is being ended already, as of {cancel_at.isoformat()}"
+    return (
+        f"the subscription ends already at {cancel_at.isoformat()}, which is no later than asked"
+        " for; to end it before that, cancel now"
+    )
