@@ -9,7 +9,7 @@ from shared.db.engine import Database
 from shared.jobs.contracts import ReadHints
 from shared.jobs.enqueue import Enqueue, batches
 
-# What led nowhere is forgotten after this; it would be read again if it were said again.
+# What has been looked at is forgotten after this; it would be read again if it were said again.
 _FORGOTTEN_AFTER = timedelta(days=7)
 
 

@@ -61,8 +61,9 @@ async def store(
     """Keep a hint to be looked at, once however often it is said; return its id.
 
     One that has been looked at already is looked at again, but not sooner than ``again_after``: not
-    every cancellation is told under an id of its own. None means that it was let go, since more
-    than enough wait that nobody here knows of.
+    every cancellation is told under an id of its own. That a payment is paid which is kept here
+    already is no news: the gateway tells it of every charge. None means that it was let go, since
+    more than enough wait that nobody here knows of.
     """
     row = (
         await connection.execute(
@@ -84,16 +85,20 @@ async def store(
 
 _STORE = text(
     """
-    WITH said AS (
-        SELECT EXISTS (SELECT FROM payment_attempts WHERE merchant_uid = :merchant_uid)
-            OR EXISTS (SELECT FROM windows WHERE merchant_uid = :merchant_uid)
-            OR EXISTS (SELECT FROM payments WHERE imp_uid = :imp_uid) AS known
+    WITH kept AS (
+        SELECT EXISTS (SELECT FROM payments WHERE imp_uid = :imp_uid) AS is_kept
+    ), said AS (
+        SELECT is_kept OR EXISTS (SELECT FROM payment_attempts WHERE merchant_uid = :merchant_uid)
+                OR EXISTS (SELECT FROM windows WHERE merchant_uid = :merchant_uid) AS known,
+            is_kept AND :status = 'paid' AS is_no_news
+        FROM kept
     )
     INSERT INTO hints AS h (
-        imp_uid, merchant_uid, said_status, cancellation_id, command_id, known, next_read_at
+        imp_uid, merchant_uid, said_status, cancellation_id, command_id, known, next_read_at,
+        created_at
     )
     SELECT :imp_uid, CAST(:merchant_uid AS text), :status, :cancellation_id,
-        CAST(:command_id AS text), known, :now
+        CAST(:command_id AS text), known, CASE WHEN NOT is_no_news THEN :now END, :now
     FROM said
     WHERE known OR :waiting_max > (
         SELECT count(*) FROM (
@@ -108,7 +113,9 @@ _STORE = text(
         reads = CASE WHEN h.next_read_at IS NULL THEN 0 ELSE h.reads END,
         dispatched_at = CASE WHEN h.next_read_at IS NULL THEN NULL ELSE h.dispatched_at END,
         next_read_at = coalesce(
-            h.next_read_at, greatest(:now, h.read_at + CAST(:again_after AS interval))
+            h.next_read_at,
+            CASE WHEN excluded.next_read_at IS NOT NULL
+                THEN greatest(:now, h.read_at + CAST(:again_after AS interval)) END
         )
     RETURNING id
     """
@@ -255,15 +262,18 @@ async def is_pending(connection: AsyncConnection, hint_ids: Sequence[int]) -> bo
 
 
 async def forget(connection: AsyncConnection, before: datetime, limit: int) -> int:
-    """Delete hints that led nowhere and were read before an instant; return how many these were."""
+    """Delete hints of before an instant that have been looked at; return how many these were.
+
+    What was told of a payment that nobody asked for is kept, so that it is told once.
+    """
     gone = await connection.execute(
         text(
             """
             DELETE FROM hints WHERE id IN (
                 SELECT id FROM hints
-                WHERE next_read_at IS NULL AND NOT known AND read_at < :before
+                WHERE created_at < :before AND next_read_at IS NULL
                   AND finding IS DISTINCT FROM :unrecognized
-                ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+                ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
             )
             RETURNING id
             """

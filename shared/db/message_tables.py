@@ -53,6 +53,7 @@ hints = Table(
     # What is said again is the same hint.
     UniqueConstraint("imp_uid", "said_status", "cancellation_id"),
     Index("hints_read_idx", "next_read_at", postgresql_where=text("next_read_at IS NOT NULL")),
+    Index("hints_created_at_idx", "created_at"),
 )
 
 commands = Table(

@@ -17,4 +17,4 @@ async def _die(self: CommandDesk, command: object) -> str:
     return await _command(self, command)  # type: ignore[arg-type]
 
 
-CommandDesk.command = _die  # type: ignore[method-assign, assignment]
+CommandDesk.command = _die  # type: ignore[method-assign]

@@ -6,6 +6,7 @@ and hears of us in events.
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Page
 
+from shared.db.subscriptions import NewSubscription
 from shared.jobs.commands import ChangeBillingKey, ConfirmBillingKey, RegisterBillingKey
 from tests.support.browser import browser
 from tests.support.system import CHECKOUT, System, ready
@@ -22,7 +24,9 @@ ARTEFACTS = CHECKOUT / ".dalmada" / "artefacts"
 BUYER = {"buyer_name": "홍길동", "buyer_tel": "010-1234-5678", "buyer_email": "buyer@example.com"}
 PRODUCT_CODE = "slim-monthly"
 pytestmark = pytest.mark.parametrize(
-    "system", [{"DALMADA_DUNNING_DELAYS_S": "[86400]"}], indirect=True
+    "system",
+    [{"DALMADA_DUNNING_DELAYS_S": "[86400]", "DALMADA_PORTONE_PG": "naverpay.slim"}],
+    indirect=True,
 )
 
 
@@ -75,7 +79,7 @@ class Merchant:
 
     def _window(self, told: dict[str, Any]) -> dict[str, Any]:
         """Add to what we told what only the merchant knows of its buyer."""
-        return {**told["window"], "customer_uid": self.customer_uid, **BUYER}
+        return {**told["parameters"], "customer_uid": self.customer_uid, **BUYER}
 
     def confirm(self, result: dict[str, Any]) -> None:
         """Pass on what the buyer's browser brought back."""
@@ -86,6 +90,16 @@ class Merchant:
                 merchant_uid=result["merchant_uid"],
             )
         )
+
+    def subscribe(self) -> NewSubscription:
+        """Add a subscription that is billed with the registered method."""
+        # The browser's driver keeps an event loop in this thread; the rows need one of their own.
+        with ThreadPoolExecutor(1) as pool:
+            added = pool.submit(
+                self.system.subscribe, registered=False, customer_uid=self.customer_uid
+            )
+            (subscription,) = added.result()
+        return subscription
 
     def walk(self, parameters: dict[str, Any], card: str, picture: str) -> dict[str, Any]:
         """Open the window, choose a card, go back to the shop; return what the shop was told."""
@@ -133,7 +147,7 @@ def test_a_past_due_invoice_is_paid_on_the_changed_key(system: System) -> None:
 
         # The first renewal is declined, and dunning would come back tomorrow.
         system.sandbox.behave(merchant.customer_uid, ["declined"])
-        (subscription,) = system.subscribe(registered=False, customer_uid=merchant.customer_uid)
+        subscription = merchant.subscribe()
         declined = merchant.event("payment.declined")
         assert declined["fail_reason"] == "잔액 부족"
         assert system.value("SELECT status FROM subscriptions") == "past_due"

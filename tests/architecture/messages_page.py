@@ -44,6 +44,12 @@ def program(title: str, language: str) -> str:
     return text
 
 
+def reader() -> str:
+    """The program that reads events."""
+    (text,) = blocks(read(PAGE).partition("\n## Events\n")[2], "python")
+    return text
+
+
 def blocks(text: str, language: str) -> Iterator[str]:
     """The fenced blocks of one language, in order."""
     return iter([m["text"] for m in _FENCE.finditer(text) if m["language"] == language])

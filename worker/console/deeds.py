@@ -27,6 +27,9 @@ from worker.services.hints import ReceiveWebhooks
 
 C = TypeVar("C", bound=Command)
 
+# Fields of commands whose option is called otherwise.
+_OPTIONS = {"order_name": "name", "invoice_id": "invoice"}
+
 
 @dataclass(frozen=True, slots=True)
 class Deed:
@@ -56,13 +59,9 @@ def command_of(contract: type[C], **values: object) -> C:
         return contract.model_validate({"command_id": f"console-{uuid4()}", **values})
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
-        lines = [
-            f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}."
-            if fault["loc"]
-            else f"{fault['msg']}."
-            for fault in faults
-        ]
-        raise MisusedError("\n".join(lines)) from None
+        raise MisusedError(
+            "\n".join(f"{_option(fault['loc'])}{fault['msg']}." for fault in faults)
+        ) from None
 
 
 async def foresee(connection: AsyncConnection, deed: Deed, now: datetime) -> dict[str, Json]:
@@ -151,6 +150,14 @@ def actor() -> str:
     if uid == 0 and (caller := os.environ.get("SUDO_USER")):
         name = f"{caller} as {name}"
     return f"{name}@{socket.gethostname()}"
+
+
+def _option(place: tuple[int | str, ...]) -> str:
+    """Name the option that a field of a command comes from; a fault of the whole has none."""
+    if not place:
+        return ""
+    field = str(place[0])
+    return f"--{_OPTIONS.get(field, field).replace('_', '-')}: "
 
 
 def _refused(words: str) -> RefusedError:

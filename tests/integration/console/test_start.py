@@ -33,12 +33,31 @@ def loaded(dalmada: Commands, *arguments: str) -> set[str]:
     return set(done.stderr.split())
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("subscription", "add", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("subscription", "add", "--help"),
+        ("billing-key", "register", "--help"),
+        ("payment", "refund", "--help"),
+    ],
+)
 def test_help_loads_nothing_heavy(dalmada: Commands, arguments: tuple[str, ...]) -> None:
     assert loaded(dalmada, *arguments).isdisjoint({*HEAVY, *NEVER})
 
 
-@pytest.mark.parametrize("arguments", [("subscription", "list"), ("invoice", "list"), ("status",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("subscription", "list"),
+        ("invoice", "list"),
+        ("payment", "list"),
+        ("billing-key", "list"),
+        ("dead-letter", "list"),
+        ("audit", "list"),
+        ("status",),
+    ],
+)
 def test_no_command_loads_celery_or_an_http_client(
     dalmada: Commands, arguments: tuple[str, ...]
 ) -> None:
@@ -51,12 +70,21 @@ def test_help_names_every_command(dalmada: Commands) -> None:
     done = dalmada.process("--help")
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("Usage: dalmada ")
-    for word in ("subscription", "invoice", "status", "--version", "DALMADA_DATABASE_URL"):
+    nouns = ("subscription", "invoice", "payment", "billing-key", "dead-letter", "audit")
+    for word in (*nouns, "status", "--version", "DALMADA_DATABASE_URL", "--yes"):
         assert word in done.out
 
 
 @pytest.mark.parametrize(
-    ("noun", "verbs"), [("subscription", ("add", "list", "show")), ("invoice", ("list", "show"))]
+    ("noun", "verbs"),
+    [
+        ("subscription", ("add", "list", "show", "cancel")),
+        ("invoice", ("list", "show")),
+        ("payment", ("list", "show", "refund")),
+        ("billing-key", ("list", "show", "register", "change", "delete")),
+        ("dead-letter", ("list", "show", "requeue", "discard")),
+        ("audit", ("list",)),
+    ],
 )
 def test_help_of_a_noun_names_its_verbs(
     dalmada: Commands, noun: str, verbs: tuple[str, ...]

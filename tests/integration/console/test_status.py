@@ -15,6 +15,8 @@ from shared.db import dead_letters, holds
 from tests.integration.console.commands import Commands, Printed
 from tests.integration.console.proxies import silent_server
 from tests.support.billing import QUIET, World
+from tests.support.keys import Shop
+from tests.support.refunds import RefundDesk
 
 P = ParamSpec("P")
 
@@ -223,6 +225,105 @@ class TestWhenAPersonIsNeeded:
         world.run(world.rows("UPDATE events SET created_at = now() - interval '11 minutes'"))
         done = dalmada("status", "--json")
         assert (done.status, codes(done)) == (1, ["events_late"])
+
+    def test_a_letter_that_somebody_has_decided_alarms_nobody(
+        self, dalmada: Commands, world: World
+    ) -> None:
+        for cause in ("decided", "waits"):
+            transact(world, dead_letters.bury_message, "invoice.charge", cause, {})
+        world.run(
+            world.rows(
+                """
+                UPDATE dead_letters SET resolution = 'discarded', resolved_at = now()
+                WHERE cause = 'decided'
+                """
+            )
+        )
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["dead_letters"])
+        assert done.json["dead_letters"]["count"] == 1
+        assert [letter["cause"] for letter in done.json["dead_letters"]["newest"]] == ["waits"]
+
+
+class TestWhenRefundsStand:
+    @pytest.fixture(autouse=True)
+    def _in_the_past(self, world: World) -> None:
+        world.clock.instant -= LATE
+
+    def asked(self, desk: RefundDesk) -> int:
+        (payment,) = desk.world.run(desk.payments())
+        refund_id = desk.world.run(desk.ask(payment, 3_000))
+        relayed(desk.world)
+        return refund_id
+
+    def test_one_that_nobody_sends(self, dalmada: Commands, desk: RefundDesk) -> None:
+        self.asked(desk)
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["refunds_late"])
+        assert done.json["reasons"][0]["text"] == (
+            "the oldest of 1 refunds waits for 11 min: nobody sends them."
+        )
+        assert done.json["refunds_unresolved"]["waiting"] == 1
+        assert dalmada("status").fields()["refunds due"] == "1, the oldest for 11 min"
+
+    def test_one_about_which_nobody_asks(self, dalmada: Commands, desk: RefundDesk) -> None:
+        desk.world.clock.instant -= QUIET
+        desk.world.run(desk.claim([self.asked(desk)]))
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["refund_inquiries_late"])
+        assert done.json["refund_inquiries_due"]["count"] == 1
+
+    def test_one_that_is_parked_and_those_that_wait_for_it(
+        self, dalmada: Commands, desk: RefundDesk
+    ) -> None:
+        world = desk.world
+        (payment,) = world.run(desk.payments())
+        world.run(desk.ask(payment, 3_000))
+        desk.gateway.cancel_in_the_console(payment.imp_uid, 3_000)
+        assert world.run(desk.finish())[-1] == "parked"
+        world.run(desk.ask(payment, 100))
+        relayed(world)
+        done = dalmada("status", "--json")
+        # The other one waits for the parked one, and for nobody else.
+        assert (done.status, codes(done)) == (1, ["refunds_parked", "dead_letters"])
+        assert done.json["refunds_unresolved"] == {
+            "waiting": 1,
+            "claimed": 0,
+            "unknown": 0,
+            "parked": 1,
+        }
+
+
+class TestWhenSomethingElseWaits:
+    @pytest.mark.parametrize(("waits", "late"), [(LATE, True), (IN_TIME, False)])
+    @pytest.mark.parametrize("code", ["hints", "windows", "removals", "endings"])
+    def test_is_told_after_ten_minutes(
+        self, dalmada: Commands, world: World, code: str, waits: timedelta, late: bool
+    ) -> None:
+        shop, at = Shop(world), world.clock.now() - waits
+        if code == "hints":
+            world.run(shop.webhook("imp_1"))
+            statement = "UPDATE hints SET next_read_at = :at"
+        elif code == "windows":
+            world.run(shop.ask())
+            statement = "UPDATE windows SET next_step_at = :at"
+        elif code == "removals":
+            world.run(shop.ask())
+            world.run(shop.delete())
+            statement = "UPDATE billing_keys SET delete_asked_at = :at"
+        else:
+            world.run(world.subscribe())
+            world.run(world.renew())
+            world.run(world.charge_all())
+            statement = """
+                UPDATE subscriptions SET cancel_at = :at, cancel_reason = 'x',
+                    cancel_requester = 'admin', cancel_refund = 'none', cancel_late_payment = 'full'
+            """
+        world.run(world.rows(statement, at=at))
+        relayed(world)
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == ((1, [f"{code}_late"]) if late else (0, []))
+        assert done.json[f"{code}_due"]["count"] == 1
 
 
 class TestWhenAServerIsOutOfReach:

@@ -175,7 +175,7 @@ def tables(module_url: str) -> Iterator[Tables]:
         ("subscriptions_cancel_check", {**WISH, "cancel_refund": "half"}),
         ("subscriptions_cancel_check", {**WISH, "cancel_late_payment": None}),
         ("subscriptions_canceled_check", {**WISH, "canceled_at": NOW}),
-        ("subscriptions_canceled_check", {**WISH, "closed_at": NOW}),
+        ("subscriptions_closed_check", {**WISH, "closed_at": NOW}),
         ("invoices_money_check", {"amount": -1}),
         ("invoices_money_check", {"tax_free": 9_901}),
         ("invoices_status_check", {"status": "draft"}),

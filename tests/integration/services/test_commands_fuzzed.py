@@ -111,9 +111,12 @@ def guarded(world: World) -> dict[str, list[Any]]:
 def endings(world: World) -> tuple[int, int]:
     """How many results and how many dead letters there are."""
     (row,) = world.run(
-        world.rows("SELECT (SELECT count(*) FROM commands), (SELECT count(*) FROM dead_letters)")
+        world.rows(
+            "SELECT (SELECT count(*) FROM commands) AS results,"
+            " (SELECT count(*) FROM dead_letters) AS letters"
+        )
     )
-    return int(row[0]), int(row[1])
+    return row.results, row.letters
 
 
 def test_it_ends_as_a_result_or_a_dead_letter_and_changes_nothing_else(

@@ -303,13 +303,21 @@ class TestSaidAgain:
 
     def test_what_was_read_is_not_read_again_at_once(self, world: World, shop: Shop) -> None:
         _, imp_uid = world.run(paid_invoice(world))
-        world.run(shop.webhook(imp_uid))
+        world.run(shop.webhook(imp_uid, status="cancelled"))
         assert world.run(shop.read()) == ["known"]
         for _ in range(3):
-            world.run(shop.webhook(imp_uid))
+            world.run(shop.webhook(imp_uid, status="cancelled"))
         assert world.run(shop.read()) == []
         world.pass_time(timedelta(seconds=30))
         assert world.run(shop.read()) == ["known"]
+
+    def test_that_a_kept_payment_is_paid_is_no_news(self, world: World, shop: Shop) -> None:
+        """The gateway tells it of every charge; asking each time would double the calls."""
+        _, imp_uid = world.run(paid_invoice(world))
+        for _ in range(3):
+            world.run(shop.webhook(imp_uid))
+            assert world.run(shop.read()) == []
+        assert shop.book.calls == []
 
     def test_what_is_said_during_a_reading_is_read_after_it(self, world: World, shop: Shop) -> None:
         """A second cancellation may be told under no id of its own."""
@@ -552,7 +560,7 @@ class TestCancelledElsewhere:
     def test_less_than_what_we_know_of_takes_nothing_back(self, world: World, shop: Shop) -> None:
         _, imp_uid = world.run(paid_invoice(world))
         world.run(world.rows("UPDATE payments SET cancelled_amount = 5000"))
-        world.run(shop.webhook(imp_uid))
+        world.run(shop.webhook(imp_uid, status="cancelled"))
         assert world.run(shop.read()) == ["known"]
         assert world.run(shop.state())["payments"][0][2] == 5_000
 
@@ -561,7 +569,7 @@ class TestCancelledElsewhere:
     ) -> None:
         _, imp_uid = world.run(paid_invoice(world))
         shop.book.enter("another", 5, imp_uid=imp_uid)
-        world.run(shop.webhook(imp_uid))
+        world.run(shop.webhook(imp_uid, status="cancelled"))
         assert world.run(shop.read()) == ["rejected"]
         assert len(world.run(world.letters())) == 1
 

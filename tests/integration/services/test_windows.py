@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from scheduler.scans.windows import AdvanceWindows
 from shared.billing.inquiry import RecordStatus, StillUnresolved
@@ -413,6 +414,40 @@ def test_a_lost_message_is_sent_again(world: World, shop: Shop) -> None:
     assert world.run(scan()) == 0
     world.pass_time(RESEND_AFTER)
     assert world.run(scan()) == 1
+
+
+@pytest.mark.parametrize(
+    ("index", "scan"),
+    [
+        ("windows_next_step_idx", "advance"),
+        ("hints_read_idx", "read"),
+        ("hints_created_at_idx", "read"),
+        ("billing_keys_deleting_idx", "remove"),
+    ],
+)
+def test_a_scan_reads_through_its_index(world: World, shop: Shop, index: str, scan: str) -> None:
+    """A predicate that the planner cannot match would read the whole history every tick."""
+    seen: list[tuple[str, Any]] = []
+
+    def remember(_c: object, _k: object, statement: str, values: Any, *_: object) -> None:
+        seen.append((statement, values))
+
+    engine = world.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", remember)
+    world.run(getattr(shop, scan)())
+    event.remove(engine, "before_cursor_execute", remember)
+
+    async def plans() -> str:
+        async with world.database.transaction() as connection:
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            lines = [
+                str(row[0])
+                for statement, values in seen
+                for row in await connection.exec_driver_sql(f"EXPLAIN {statement}", values)
+            ]
+            return "\n".join(lines)
+
+    assert index in world.run(plans())
 
 
 def test_the_models_of_commands_hide_the_key_in_their_repr() -> None:

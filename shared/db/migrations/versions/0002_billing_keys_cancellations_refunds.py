@@ -76,6 +76,7 @@ def upgrade() -> None:
             name=op.f("hints_imp_uid_said_status_cancellation_id_key"),
         ),
     )
+    op.create_index("hints_created_at_idx", "hints", ["created_at"], unique=False)
     op.create_index(
         "hints_read_idx",
         "hints",
@@ -383,7 +384,12 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f("subscriptions_canceled_check"),
         "subscriptions",
-        "coalesce(canceled_at, closed_at) IS NULL OR status = 'canceled'",
+        "canceled_at IS NULL OR status = 'canceled'",
+    )
+    op.create_check_constraint(
+        op.f("subscriptions_closed_check"),
+        "subscriptions",
+        "closed_at IS NULL OR status = 'canceled'",
     )
     op.drop_constraint(op.f("dead_letters_kind_check"), "dead_letters", type_="check")
     op.create_check_constraint(
@@ -516,6 +522,7 @@ def downgrade() -> None:
     op.drop_index(
         "hints_read_idx", table_name="hints", postgresql_where=sa.text("next_read_at IS NOT NULL")
     )
+    op.drop_index("hints_created_at_idx", table_name="hints")
     op.drop_table("hints")
     op.drop_table("commands")
     op.drop_table("audit_log")
