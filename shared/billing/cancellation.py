@@ -38,14 +38,14 @@ class Cancellation:
         requester: Whose wish it is.
         refund: What goes back of the running period, if it is paid; only with an end at once.
         late_payment: What goes back of a payment that was under way at the end and turns out
-            paid after it.
+            paid after it; None for what ``when`` makes fair.
     """
 
     when: CancelWhen
     reason: str
     requester: Requester
     refund: RefundChoice = RefundChoice.NONE
-    late_payment: RefundChoice = RefundChoice.FULL
+    late_payment: RefundChoice | None = None
 
     def __post_init__(self) -> None:
         """Refuse a missing reason, and a refund of a period that is still to be used."""
@@ -53,6 +53,17 @@ class Cancellation:
         if self.when is CancelWhen.PERIOD_END and self.refund is not RefundChoice.NONE:
             message = "a period that is used to its end is not refunded: cancel now, or refund none"
             raise InvalidCancellationError(message)
+
+    @property
+    def late(self) -> RefundChoice:
+        """What goes back of a late payment.
+
+        A buyer who ends at once shall not pay for what comes after; one who used the period to its
+        end owes it, however late the money was known to have come.
+        """
+        if self.late_payment is not None:
+            return self.late_payment
+        return RefundChoice.FULL if self.when is CancelWhen.NOW else RefundChoice.NONE
 
 
 def running_period_end(cycle: BillingCycle, now: datetime) -> datetime:

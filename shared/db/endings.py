@@ -92,7 +92,7 @@ async def ask(
             "reason": storable(asked.reason),
             "requester": asked.requester,
             "refund": asked.refund,
-            "late_payment": asked.late_payment,
+            "late_payment": asked.late,
         },
     )
 

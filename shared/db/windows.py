@@ -86,9 +86,7 @@ async def lock(connection: AsyncConnection, id_: UUID) -> StoredWindow:
     """Lock a window and return it as it stands."""
     row = (
         await connection.execute(
-            text(
-                f"SELECT {_COLUMNS} {_FROM} WHERE w.id = :id FOR NO KEY UPDATE OF w"
-            ),
+            text(f"SELECT {_COLUMNS} {_FROM} WHERE w.id = :id FOR NO KEY UPDATE OF w"),
             {"id": id_},
         )
     ).one()

@@ -160,7 +160,7 @@ class CancelSubscription(Command):
     reason: Reason
     requester: Requester
     refund: RefundChoice = RefundChoice.NONE
-    late_payment: RefundChoice = RefundChoice.FULL
+    late_payment: RefundChoice | None = None
 
 
 class RefundPayment(Command):

@@ -179,12 +179,14 @@ class Shop:
     def __init__(self, world: World, terms: WindowTerms = TERMS) -> None:
         self.world = world
         self.book = KeyBook(world.clock, world.gateway)
+        self.gateway: Any = self.book
         self.terms = terms
 
     def beside(self, world: World) -> "Shop":
         """Return another process of the same shop."""
         other = Shop(world, self.terms)
         other.book = self.book
+        other.gateway = self.gateway
         return other
 
     # What the merchant says.
@@ -269,7 +271,7 @@ class Shop:
     def read_hints(self) -> ReadHints:
         """The service that reads."""
         world = self.world
-        return ReadHints(world.database, self.book, world.settle, world.clock, world.rules)
+        return ReadHints(world.database, self.gateway, world.settle, world.clock, world.rules)
 
     async def read(self, unknown_max: int = 20, rows_max: int = 1000) -> list[str]:
         """Have every due hint read."""
@@ -300,10 +302,10 @@ class Shop:
         """Have the next step of every due window taken."""
         world = self.world
         await AdvanceWindows(world.database, world.queue, world.clock, 25, 1000, RESEND_AFTER)()
-        prepare = PrepareWindows(world.database, self.book, world.clock)
+        prepare = PrepareWindows(world.database, self.gateway, world.clock)
         close = CloseWindows(
             world.database,
-            self.book,
+            self.gateway,
             self.read_hints,
             world.clock,
             timedelta(days=1),
@@ -324,7 +326,7 @@ class Shop:
         """Have every key taken away that is to be."""
         world = self.world
         await DispatchRemovals(world.database, world.queue, world.clock, 25, 1000, RESEND_AFTER)()
-        remove = RemoveBillingKeys(world.database, self.book, world.clock, timedelta(days=1))
+        remove = RemoveBillingKeys(world.database, self.gateway, world.clock, timedelta(days=1))
         return [
             ending
             for job in world.queue.take()

@@ -66,8 +66,8 @@ def _dalmada(
     for `status` and `dead-letter requeue`. With --json a command prints exactly one JSON document:
     instants are ISO 8601 in UTC, money is whole won.
 
-    Whatever changes something is shown first and asks; where there is no terminal it needs --yes.
-    Who did it, to what and why is kept: `audit list` shows it.
+    Who changed what, and why, is kept: `audit list` shows it. Whatever changes something that
+    exists is shown first and asks; where there is no terminal it needs --yes.
 
     Exit status: 0 done; 1 not found, refused or out of reach, or `status` found something that
     needs a person; 2 the command or the environment must be given otherwise.

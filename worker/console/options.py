@@ -117,8 +117,11 @@ RefundOf = Annotated[
     typer.Option(help="What goes back of the period that runs, if it is paid; only with 'now'."),
 ]
 LatePayment = Annotated[
-    RefundChoice,
-    typer.Option(help="What goes back of a payment that is under way now and turns out paid."),
+    RefundChoice | None,
+    typer.Option(
+        help="What goes back of a payment that is under way at the end and turns out paid after it;"
+        " if left out, full for an end at once and none for one at the period's end."
+    ),
 ]
 
 ImpUid = Annotated[str, typer.Argument(metavar="IMP_UID", help="The payment's id at PortOne.")]

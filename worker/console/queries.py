@@ -13,6 +13,7 @@ from shared.billing.invoice import Invoice, InvoiceStatus
 from shared.billing.subscription import BillingKeyStatus, Subscription, SubscriptionStatus
 from shared.db import (
     attempts,
+    audit,
     backlogs,
     holds,
     invoices,
@@ -71,19 +72,21 @@ class Ending:
     """What the end of a subscription would be.
 
     Attributes:
+        late_payment: What goes back of a payment that turns out paid after it.
         paid: The period that runs when it ends at once, if it is paid for.
     """
 
     subscription: Subscription
     billing_key: BillingKey
     cancel_at: datetime
+    late_payment: str
     paid: PaidPeriod | None
 
 
 async def add_subscription(
-    connection: AsyncConnection, new: NewSubscription, now: datetime
+    connection: AsyncConnection, new: NewSubscription, actor: str, now: datetime
 ) -> None:
-    """Add a subscription; nothing is written if its billing key is dead.
+    """Add a subscription and note who did; nothing is written if its billing key is dead.
 
     Raises:
         RefusedError: The key is known and dead.
@@ -91,6 +94,9 @@ async def add_subscription(
     if await subscriptions.get(connection, new.id) is not None:
         # An earlier run of this transaction was committed before its connection broke.
         return
+    await audit.note(
+        connection, actor=actor, action="subscription add", subject=f"subscription {new.id}"
+    )
     await subscriptions.add(connection, [new], now)
     key = await readings.billing_key_of(connection, new.id)
     if key is not None and key.status is BillingKeyStatus.DEAD:
@@ -183,7 +189,7 @@ async def foresee_ending(
     if paid_at is not None:
         paid = await payment_readings.paid_period(connection, subscription_id, paid_at)
     cancel_at = datetime.fromisoformat(str(told["cancel_at"]))
-    return Ending(subscription, billing_key, cancel_at, paid)
+    return Ending(subscription, billing_key, cancel_at, str(told["late_payment"]), paid)
 
 
 async def list_payments(

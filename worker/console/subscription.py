@@ -131,7 +131,7 @@ def cancel(
     reason: options.Reason,
     requester: options.OnWish,
     refund: options.RefundOf = RefundChoice.NONE,
-    late_payment: options.LatePayment = RefundChoice.FULL,
+    late_payment: options.LatePayment = None,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -191,7 +191,7 @@ def _add(
         DatabaseFaultError: It names the id where nobody knows whether the change was written.
     """
     from shared.db.subscriptions import NewSubscription  # noqa: PLC0415 - see app.py
-    from worker.console import queries, session  # noqa: PLC0415
+    from worker.console import deeds, queries, session  # noqa: PLC0415
 
     new = NewSubscription(uuid4(), customer_uid, buyer, agreement)
     begun = False
@@ -199,7 +199,7 @@ def _add(
     async def write(connection: "AsyncConnection") -> None:
         nonlocal begun
         begun = True
-        await queries.add_subscription(connection, new, now)
+        await queries.add_subscription(connection, new, deeds.actor(), now)
 
     try:
         session.ask(settings, write)

@@ -179,7 +179,7 @@ def ending_fields(ending: "Ending", command: "CancelSubscription") -> dict[str, 
             else {}
         ),
         "goes back": _goes_back(ending, command.refund),
-        "paid late": f"{command.late_payment} of what is under way now and turns out paid",
+        "paid late": f"{ending.late_payment} of what is under way at the end and turns out paid",
         "reason": command.reason,
         "requester": command.requester,
     }

@@ -45,7 +45,7 @@ async def cancel_subscription(
         "cancel_at": cancel_at.isoformat(),
         "replaced_cancel_at": replaced.isoformat() if replaced else None,
         "refund": asked.refund,
-        "late_payment": asked.late_payment,
+        "late_payment": asked.late,
     }
     event = Event(
         EventName.SUBSCRIPTION_CANCELLATION_SCHEDULED,

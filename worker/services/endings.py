@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.billing.cancellation import look_again_at, refund_of
+from shared.billing.cancellation import RefundChoice, look_again_at, refund_of
 from shared.billing.errors import BillingError
 from shared.billing.events import Event, EventName
 from shared.billing.inquiry import StillUnresolved
@@ -182,7 +182,11 @@ async def _price(
     payment = await payments.lock(connection, found.payment_id)
     if payment is None:
         return None
-    choice = wish.late_payment if found.is_late else wish.refund
+    if found.period.start_at >= canceled_at:
+        # Nothing of such a period was used or owed, whatever was wished.
+        choice = RefundChoice.FULL
+    else:
+        choice = wish.late_payment if found.is_late else wish.refund
     paid, left = payment.balance.paid, payment.left
     return refund_of(choice, paid, left, found.period, zone, canceled_at)
 

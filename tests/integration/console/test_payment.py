@@ -19,6 +19,7 @@ from tests.integration.console.deeds import (
 from tests.integration.console.proxies import cutting_proxy
 from tests.integration.console.terminals import at_terminal
 from tests.support.refunds import RefundDesk, Way
+from worker.console import deeds
 
 REASON = "[단순변심]  고객 요청 :warning: "
 BECAUSE = ("--reason", REASON, "--requester", "customer")
@@ -345,6 +346,28 @@ class TestAConnectionThatBreaksAtTheCommit:
         assert (done.status, done.out) == (1, "")
         assert "not known" not in done.err
         assert refunds(desk) == []
+
+
+def test_a_fault_of_ours_changes_nothing_and_is_kept_for_a_person(
+    dalmada: Commands, desk: RefundDesk, payment: Row[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(REASON)
+
+    monkeypatch.setattr(deeds, "_note", fail)
+    done = dalmada(
+        *("payment", "refund", "--imp-uid", payment.imp_uid, "--all", *BECAUSE),
+        *("--yes", "--json"),
+    )
+    # Nothing that is logged meanwhile may stand between a program and its document.
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(
+        "Error: a fault of ours kept it from being done: nothing was changed"
+    )
+    assert len(done.err.splitlines()) == 1
+    assert refunds(desk) == []
+    (letter,) = dalmada("dead-letter", "list", "--json").json["dead_letters"]
+    assert letter["task"] == "payment.refund"
 
 
 def test_an_old_payment_is_shown_with_its_refund_in_local_time(

@@ -15,6 +15,7 @@ from sqlalchemy import Row
 from shared.billing.merchant_uid import merchant_uid
 from shared.clock import WallClock
 from tests.integration.console.commands import ADD, CHECKOUT, KEY, PATIENCE_S, PROGRAM, Commands
+from tests.integration.console.deeds import ACTOR, audited
 from tests.integration.console.proxies import cutting_proxy
 from tests.support.billing import World
 
@@ -51,6 +52,9 @@ def test_a_subscription_is_stored_as_it_was_typed(dalmada: Commands, world: Worl
     assert row.next_renewal_at == datetime(2034, 2, 28, 0, 30, tzinfo=UTC)
     assert (row.buyer_name, row.buyer_email, row.buyer_tel) == ("홍길동", "gd@example.com", "010-1")
     assert world.run(world.events("subscription.created"))
+    (entry,) = audited(world)
+    assert (entry.actor, entry.action) == (ACTOR, "subscription add")
+    assert (entry.subject, entry.reason) == (f"subscription {row.id}", None)
 
 
 def test_people_read_the_id_the_first_renewal_twice_and_the_first_merchant_uid(
@@ -214,6 +218,7 @@ class TestTheBillingKey:
         assert (done.status, done.out) == (1, "")
         assert "this billing key is dead" in done.err
         assert [row.buyer_name for row in stored(world)] == ["홍길동"]
+        assert len(audited(world)) == 1
 
 
 class TestTheAmount:
@@ -349,6 +354,7 @@ class TestAConnectionThatBreaksAtTheCommit:
         assert done.status == 0, done.err
         assert proxy.cuts == 0
         assert [row.id for row in stored(world)] == [done.id]
+        assert len(audited(world)) == 1
 
     def test_leaves_the_id_with_which_to_look(self, dalmada: Commands, world: World) -> None:
         url = dalmada.environment["DALMADA_DATABASE_URL"]

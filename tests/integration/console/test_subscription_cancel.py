@@ -109,7 +109,7 @@ def test_it_shows_what_goes_back_and_to_whom(
     assert words in done.err
     if refund == "pro_rata":
         assert "10,000 KRW left, 6 of 10 days unused" in done.err
-    assert "paid late     full of what is under way now" in done.err
+    assert "paid late     full of what is under way at the end" in done.err
     assert "buyer_name    심청…미" in done.err
     assert_untold(done.out, done.err, everything_told(world))
     at = datetime.fromisoformat(done.fields()["ends"].rpartition("(")[2].rstrip(")"))

@@ -51,9 +51,19 @@ class TestTheWish:
         with pytest.raises(InvalidRefundError, match="reason"):
             Cancellation(CancelWhen.NOW, reason, Requester.ADMIN)
 
-    def test_a_late_payment_goes_back_in_full_unless_said_otherwise(self) -> None:
-        asked = Cancellation(CancelWhen.PERIOD_END, "이사", Requester.CUSTOMER)
-        assert (asked.refund, asked.late_payment) == (RefundChoice.NONE, RefundChoice.FULL)
+    def test_a_late_payment_goes_back_unless_the_period_was_used_to_its_end(self) -> None:
+        at_once = Cancellation(CancelWhen.NOW, "이사", Requester.CUSTOMER)
+        assert (at_once.refund, at_once.late) == (RefundChoice.NONE, RefundChoice.FULL)
+        at_the_end = Cancellation(CancelWhen.PERIOD_END, "이사", Requester.CUSTOMER)
+        assert at_the_end.late is RefundChoice.NONE
+
+    @pytest.mark.parametrize("when", CancelWhen)
+    @pytest.mark.parametrize("choice", RefundChoice)
+    def test_what_is_said_of_a_late_payment_counts(
+        self, when: CancelWhen, choice: RefundChoice
+    ) -> None:
+        asked = Cancellation(when, "이사", Requester.CUSTOMER, late_payment=choice)
+        assert asked.late is choice
 
 
 class TestTheEndOfTheRunningPeriod:
