@@ -7,6 +7,7 @@ with its first result. ``docs/messages.md`` shows each with an example.
 
 import hashlib
 import json
+from datetime import date
 from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -119,6 +120,17 @@ class RequestPayment(_Window):
     amount: Won
     tax_free: Won = 0
     products: Annotated[tuple[Product, ...], Field(min_length=1, max_length=100)]
+    purchaser_name: Annotated[StrictStr | None, Field(min_length=1, repr=False)] = None
+    purchaser_birthday: Annotated[date | None, Field(repr=False)] = None
+    merchant_user_key: Annotated[StrictStr | None, Field(min_length=1, repr=False)] = None
+    culture_benefit: StrictBool | None = None
+
+    @model_validator(mode="after")
+    def _names_a_purchaser_whole(self) -> Self:
+        if (self.purchaser_name is None) != (self.purchaser_birthday is None):
+            message = "give purchaser_name and purchaser_birthday, or neither"
+            raise ValueError(message)
+        return self
 
 
 class _Confirm(Command):

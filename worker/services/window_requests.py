@@ -31,7 +31,7 @@ from shared.billing.window import (
 from shared.billing.window_channel import Channel, WindowReturn
 from shared.billing.window_keys import ActionType
 from shared.billing.window_parameters import OneOffWindow, RegistrationWindow
-from shared.billing.window_people import WindowBuyer
+from shared.billing.window_people import Purchaser, WindowBuyer
 from shared.db import billing_keys, outbox, windows
 from shared.db.billing_keys import StoredKey
 from shared.jobs.commands import ChangeBillingKey, RegisterBillingKey, RequestPayment
@@ -159,6 +159,9 @@ class RequestPaymentWindow:
             buyer=WindowBuyer(Buyer(command.buyer_name, command.buyer_email, command.buyer_tel)),
             back=WindowReturn(command.popup, command.redirect_url),
             used_on=self._used_on(expires_at),
+            purchaser=_purchaser(command),
+            merchant_user_key=command.merchant_user_key,
+            culture_benefit=command.culture_benefit,
             chain_id=self.terms.chain_id,
             today=korean_date(now),
             minimum_amount=self.terms.minimum_amount,
@@ -186,6 +189,12 @@ class RequestPaymentWindow:
         if self.terms.use_confirmation is UseConfirmation.NONE:
             return None
         return korean_date(expires_at)
+
+
+def _purchaser(command: RequestPayment) -> Purchaser | None:
+    if command.purchaser_name is None or command.purchaser_birthday is None:
+        return None
+    return Purchaser(command.purchaser_name, command.purchaser_birthday)
 
 
 async def _product_code(connection: AsyncConnection, key: StoredKey) -> str:

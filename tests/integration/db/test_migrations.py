@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
@@ -212,3 +213,58 @@ class TestCommandLine:
         monkeypatch.setenv("DALMADA_DATABASE_URL", module_url if url is None else url)
         assert migrate.main(["upgrade", revision]) in {1, 2}
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_money_that_came_in_before_payments_were_kept_is_kept(empty_url: str) -> None:
+    migrate.upgrade(empty_url, "0001")
+    with psycopg.connect(empty_url) as connection:
+        connection.execute(
+            """
+            WITH key AS (
+                INSERT INTO billing_keys (customer_uid) VALUES ('buyer') RETURNING id
+            ), agreed AS (
+                INSERT INTO subscriptions (id, billing_key_id, amount, tax_free, order_name,
+                    interval_unit, interval_count, anchor_at, time_zone, next_period_index,
+                    next_renewal_at)
+                SELECT gen_random_uuid(), id, 9900, 100, 'Slim', 'month', 1, now(), 'Asia/Seoul', 2,
+                    now() FROM key RETURNING id, billing_key_id
+            ), owed AS (
+                INSERT INTO invoices (subscription_id, period_index, period_start_at, period_end_at,
+                    amount, tax_free, order_name, status, paid_at)
+                SELECT id, n, '2026-01-01', '2026-02-01', 9900, 100, 'Slim',
+                    CASE n WHEN 0 THEN 'paid' ELSE 'open' END,
+                    CASE n WHEN 0 THEN timestamptz '2026-01-02' END
+                FROM agreed, generate_series(0, 1) AS n RETURNING id, period_index
+            )
+            INSERT INTO payment_attempts (invoice_id, number, send_number, merchant_uid,
+                billing_key_id, amount, tax_free, status, claimed_at, lease_until, imp_uid)
+            SELECT o.id, 1, 1, 'uid' || period_index, a.billing_key_id, 9900, 100,
+                CASE period_index WHEN 0 THEN 'paid' ELSE 'declined' END, now(), now(),
+                'imps_' || period_index
+            FROM owed o, agreed a
+            """
+        )
+
+    migrate.upgrade(empty_url)
+
+    with psycopg.connect(empty_url) as connection:
+        kept = connection.execute(
+            "SELECT imp_uid, merchant_uid, amount, tax_free, cancelled_amount, paid_at::date::text"
+            " FROM payments"
+        ).fetchall()
+    assert kept == [("imps_0", "uid0", 9_900, 100, 0, "2026-01-02")]
+    migrate.downgrade(empty_url, "0001")
+    migrate.upgrade(empty_url)
+
+
+def test_each_migration_can_be_taken_back_by_itself(empty_url: str) -> None:
+    script = ScriptDirectory.from_config(migrate.alembic_config())
+    revisions = [script.get_revision(found.revision) for found in script.walk_revisions()]
+    for step in reversed(revisions):
+        before = catalog(empty_url)
+        migrate.upgrade(empty_url, step.revision)
+        after = catalog(empty_url)
+        migrate.downgrade(empty_url, step.down_revision or "base")
+        assert catalog(empty_url) == before
+        migrate.upgrade(empty_url, step.revision)
+        assert catalog(empty_url) == after

@@ -312,6 +312,24 @@ class TestPayment:
         assert words in refusal(shop.world.run(shop.request_payment(**fault)))
         assert shop.world.run(shop.state())["windows"] == []
 
+    def test_what_only_some_trades_give_is_checked_and_the_person_left_out(
+        self, shop: Shop
+    ) -> None:
+        trade = {
+            "culture_benefit": True,
+            "purchaser_name": "홍길동",
+            "purchaser_birthday": "1990-01-31",
+            "merchant_user_key": "user-7",
+        }
+        shop.world.run(shop.request_payment(**trade))
+        shop.world.run(shop.advance())
+        (told,) = shop.world.run(shop.world.events("payment.requested"))
+        assert told["parameters"]["naverCultureBenefit"] is True
+        everything = json.dumps(shop.world.run(shop.world.events()), ensure_ascii=False)
+        assert not any(secret in everything for secret in ("홍길동", "1990", "user-7"))
+        unborn = {**trade, "purchaser_birthday": "2090-01-31"}
+        assert "future" in refusal(shop.world.run(shop.request_payment(**unborn)))
+
     def test_where_the_contract_asks_the_day_of_use_outlives_the_window(self, world: World) -> None:
         """Naver Pay takes no day before that of the payment, and midnight may come in between."""
         terms = replace(TERMS, use_confirmation=UseConfirmation.CHARGE_DAY, chain_id="chain-1")
