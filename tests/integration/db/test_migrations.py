@@ -264,7 +264,7 @@ def test_each_migration_can_be_taken_back_by_itself(empty_url: str) -> None:
         before = catalog(empty_url)
         migrate.upgrade(empty_url, step.revision)
         after = catalog(empty_url)
-        migrate.downgrade(empty_url, step.down_revision or "base")
+        migrate.downgrade(empty_url, str(step.down_revision or "base"))
         assert catalog(empty_url) == before
         migrate.upgrade(empty_url, step.revision)
         assert catalog(empty_url) == after
