@@ -5,10 +5,9 @@ a dead letter all the same, with the reason, and told as ``message.malformed``.
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from shared.jobs.quiet import HIDDEN, QuietConsumer
+from shared.jobs.quiet import QuietConsumer, task_of
 from worker.tasks.intake import KEPT_LENGTH_MAX, bury, bury_text
 
 
@@ -17,9 +16,7 @@ class KeepingConsumer(QuietConsumer):
 
     def keep(self, message: Any, cause: str) -> None:
         """Write a dead letter; raises while it cannot be written."""
-        headers = message.headers if isinstance(message.headers, Mapping) else {}
-        named = headers.get("task")
-        task = named if isinstance(named, str) else HIDDEN
+        task = task_of(message)
         queue = str(message.delivery_info.get("routing_key"))
         body = message.body
         text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)

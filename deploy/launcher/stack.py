@@ -157,6 +157,7 @@ def _start_sandbox(stack: Stack, undo: ExitStack, *, webhook_url: str) -> str:
         DALMADA_PORTONE_BASE_URL=match[1],
         DALMADA_PORTONE_IMP_KEY=key,
         DALMADA_PORTONE_IMP_SECRET=secret,
+        DALMADA_PORTONE_PG="naverpay",
     )
     return match[1]
 

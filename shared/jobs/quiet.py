@@ -38,6 +38,7 @@ _NOTHING = frozenset({"", "()", "[]", "{}", "None"})
 _REPR_LENGTH_MAX = 1_024
 _EXCEPTION = re.compile(r"[\w.]+")
 _FRAME = re.compile(r'^ +File ".*", line \d+, in .*$', re.MULTILINE)
+_NO_CALL = "it is no call as Celery's protocol writes one"
 _TASK = re.compile(r"[a-z_.]{1,64}")
 
 log = structlog.get_logger(__name__)
@@ -122,6 +123,7 @@ class QuietRequest(Request):
     _kwargs: object
     _argsrepr: Any
     _kwargsrepr: Any
+    _payload: Any
     _request_dict: dict[str, Any]
 
     def __init__(self, message: Any, **options: Any) -> None:
@@ -131,12 +133,15 @@ class QuietRequest(Request):
         except InvalidTaskError:
             raise EnvelopeError("headers.eta and headers.expires must be ISO 8601") from None
         except (KeyError, TypeError, ValueError):
-            raise EnvelopeError("it is no call as Celery's protocol writes one") from None
+            raise EnvelopeError(_NO_CALL) from None
         task_id: object = self.id
         if not isinstance(task_id, str) or not task_id:
             raise EnvelopeError("headers.id must be text")
         if not isinstance(self._args, list | tuple) or not isinstance(self._kwargs, dict):
-            raise EnvelopeError("the body must be [[], {keyword arguments}, {…}]")
+            raise EnvelopeError("the body must be [[], {keyword arguments}, {}]")
+        embedded: object = self._payload[2]
+        if not isinstance(embedded, dict | None) or any((embedded or {}).values()):
+            raise EnvelopeError("nothing may follow a message: leave callbacks and chains out")
         # Another name could be anything, and would be shown instead of the task's.
         self.name = self.type  # type: ignore[misc]  # the stubs take it for a property
         # Whoever does not write Celery's own headers sends no texts of the arguments.
@@ -178,13 +183,13 @@ class QuietConsumer(Consumer):
             except (*self.connection_errors, *self.channel_errors):
                 raise
             except Exception as error:  # noqa: BLE001 - hostile input must not end the worker
-                return self._refuse(message, f"it cannot be taken in: {type(error).__name__}")
+                return self._refuse(message, f"{_NO_CALL} ({type(error).__name__})")
 
         return on_task_received
 
-    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:  # noqa: ARG002 - Celery's
         """Refuse what cannot be read."""
-        self._refuse(message, f"it cannot be read: {type(exc).__name__}")
+        self._refuse(message, "it cannot be read as JSON in utf-8")
 
     def on_unknown_message(self, body: object, message: Any) -> None:  # noqa: ARG002 - Celery's
         """Refuse what names no task."""
@@ -192,7 +197,7 @@ class QuietConsumer(Consumer):
 
     def on_unknown_task(self, body: object, message: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Refuse what names a task that there is not."""
-        self._refuse(message, f"no task of this queue is called {_task_of(message)}")
+        self._refuse(message, f"no task of this queue is called {task_of(message)}")
 
     def on_invalid_task(self, body: object, message: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Refuse what is no call of a task."""
@@ -202,7 +207,7 @@ class QuietConsumer(Consumer):
     def _refuse(self, message: Any, cause: str) -> None:
         if message.acknowledged:
             return
-        log.warning("message_refused", task=_task_of(message), cause=cause)
+        log.warning("message_refused", task=task_of(message), cause=cause)
         try:
             self.keep(message, cause)
         except Exception as error:  # noqa: BLE001 - whatever it was, the message stays
@@ -212,7 +217,7 @@ class QuietConsumer(Consumer):
             message.reject_log_error(_celery_log, self.connection_errors)
 
 
-def _task_of(message: Any) -> str:
+def task_of(message: Any) -> str:
     """Return the name of the task that a message asks for, unless it is something else."""
     headers = message.headers if isinstance(message.headers, Mapping) else {}
     name = headers.get("task")
