@@ -65,7 +65,9 @@ class Intake:
     def _work(self, job: Job, _: CanonicalLine) -> str:
         if isinstance(job, ReceiveWebhook):
             webhook = job
-            return self.run(lambda services: services.commands.webhook(webhook))
+            outcome: str = self.run(lambda services: services.commands.webhook(webhook))
+            return outcome
         assert isinstance(job, Command)
         command = job
-        return self.run(lambda services: services.commands.command(command))
+        outcome = self.run(lambda services: services.commands.command(command))
+        return outcome
