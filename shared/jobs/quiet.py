@@ -32,7 +32,7 @@ _ID = r"(?:\d{1,19}|'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')"
 # dots, and the last id before them may be half an id.
 IDS = re.compile(
     rf"\{{'(?P<field>\w+)': \[(?P<ids>(?:{_ID}, )*)"
-    rf"(?:(?P<last>{_ID})?|[0-9a-f'-]{{0,37}}(?P<cut>(?:\.{{3}})?(?:, )?\.{{3}}))\]\}}"
+    rf"(?:(?P<last>{_ID})?|[0-9a-f'-]{{0,37}}(?P<cut>\.{{3}}'?(?:, \.{{3}})?|, \.{{3}}))\]\}}"
 )
 _NOTHING = frozenset({"", "()", "[]", "{}", "None"})
 _REPR_LENGTH_MAX = 1_024

@@ -98,15 +98,17 @@ def test_a_flood_of_webhooks_and_garbage_delays_no_charge(system: System) -> Non
 
     async def flood() -> Counter[int]:
         limits = httpx.Limits(max_connections=20)
-        async with httpx.AsyncClient(base_url=address, timeout=30, limits=limits) as anybody:
-            bodies = [{"imp_uid": f"imp_{n % 700}", "status": "paid"} for n in range(1_500)]
-            garbage = [{"imp_uid": ["?"] * 50}] * 300
+        # How long the flood itself queues for its connections is no matter of the receiver's.
+        timeout = httpx.Timeout(30, pool=None)
+        async with httpx.AsyncClient(base_url=address, timeout=timeout, limits=limits) as anybody:
+            bodies = [{"imp_uid": f"imp_{n % 400}", "status": "paid"} for n in range(1_000)]
+            garbage = [{"imp_uid": ["?"] * 50}] * 200
             answers = await asyncio.gather(
                 *(anybody.post("/webhooks/portone", json=body) for body in [*bodies, *garbage])
             )
         return Counter(answer.status_code for answer in answers)
 
-    assert asyncio.run(flood()) == {200: 1_500, 400: 300}
+    assert asyncio.run(flood()) == {200: 1_000, 400: 200}
     system.subscribe(30)
     system.wait_until_collected()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from celery import Celery
@@ -23,7 +24,12 @@ from deploy.launcher.children import Child
 from deploy.launcher.ports import HOST, free_port
 from deploy.launcher.servers import temporary_servers
 from deploy.launcher.waiting import wait_until
-from shared.jobs.contracts import ChargeInvoices, DispatchInvoices, InquireAttempts
+from shared.jobs.contracts import (
+    ChargeInvoices,
+    DispatchInvoices,
+    EndSubscriptions,
+    InquireAttempts,
+)
 from tests.architecture.checkout import CHECKOUT, read
 
 CONFIG = "deploy/flower/flowerconfig.py"
@@ -137,6 +143,26 @@ class TestFormatTask:
         task = format_task(Task("1", name=ChargeInvoices.task, args="()", kwargs=kwargs))
         assert task.kwargs == shown
         assert task.args is None
+
+    @pytest.mark.parametrize("count", [1, 2, 60])
+    def test_ids_that_are_no_numbers_are_shown_too(
+        self, format_task: Callable[[Task], Task], count: int
+    ) -> None:
+        ids = [str(UUID(int=number)) for number in range(count)]
+        kwargs = saferepr({"subscription_ids": ids}, 1024)
+        task = format_task(Task("1", name=EndSubscriptions.task, args="()", kwargs=kwargs))
+        shown = str(task.kwargs)
+        assert shown.startswith(f"subscription_ids {', '.join(ids[:2])}")
+        assert shown.endswith(", …") == (count == 60)
+
+    def test_nothing_of_a_command_is_shown_but_how_it_ended(
+        self, format_task: Callable[[Task], Task]
+    ) -> None:
+        said = {"command_id": "c-1", "customer_uid": SECRET}
+        task = format_task(
+            Task("1", name="billing_key.delete", args="()", kwargs=saferepr(said), result="'done'")
+        )
+        assert (task.kwargs, task.result) == ("hidden", "done")
 
     def test_a_message_made_to_keep_flower_busy_does_not(
         self, format_task: Callable[[Task], Task]

@@ -65,9 +65,7 @@ class Intake:
     def _work(self, job: Job, _: CanonicalLine) -> str:
         if isinstance(job, ReceiveWebhook):
             webhook = job
-            outcome: str = self.run(lambda services: services.commands.webhook(webhook))
-            return outcome
+            return str(self.run(lambda services: services.commands.webhook(webhook)))
         assert isinstance(job, Command)
         command = job
-        outcome = self.run(lambda services: services.commands.command(command))
-        return outcome
+        return str(self.run(lambda services: services.commands.command(command)))

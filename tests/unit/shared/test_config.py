@@ -5,10 +5,10 @@ import traceback
 from datetime import timedelta
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from shared.billing.catch_up import CatchUp
-from shared.config import Settings, SettingsError, load
+from shared.config import ReceiverSettings, Settings, SettingsError, load, load_receiver
 
 SECRETS = {
     "DATABASE_URL": "postgresql://dalmada:planted-database-password@127.0.0.1/x",
@@ -180,3 +180,43 @@ def test_a_log_level_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_settings_are_built_without_an_environment_as_well() -> None:
     settings = Settings(lease_s=200.0)
     assert settings.leases.lease == timedelta(seconds=200)
+
+
+class TestReceiver:
+    def test_its_settings_are_the_workers_of_which_one_is_a_secret(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in SECRETS:
+            if name != "REDIS_URL":
+                monkeypatch.delenv(f"DALMADA_{name}")
+        put(monkeypatch, WEBHOOK_ALLOWED_IPS='["52.78.100.19", "2001:db8::/32"]')
+        settings = load_receiver()
+        assert [str(one) for one in settings.webhook_allowed_ips] == [
+            "52.78.100.19/32",
+            "2001:db8::/32",
+        ]
+        secret = {
+            name
+            for name, field in ReceiverSettings.model_fields.items()
+            if field.annotation is SecretStr
+        }
+        assert secret == {"redis_url"}
+        assert set(ReceiverSettings.model_fields) < set(Settings.model_fields)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "words"),
+        [
+            ("WEBHOOK_ALLOWED_IPS", '["52.78.100"]', "DALMADA_WEBHOOK_ALLOWED_IPS_0: value is not"),
+            ("WEBHOOK_ALLOWED_IPS", "52.78.100.19", "a list is written as JSON"),
+            ("WEBHOOK_TRUSTED_PROXIES", '["proxy"]', "DALMADA_WEBHOOK_TRUSTED_PROXIES_0: value"),
+            ("RECEIVER_PORT", "65536", "DALMADA_RECEIVER_PORT: "),
+            ("WEBHOOK_QUEUE_MAX", "0", "DALMADA_WEBHOOK_QUEUE_MAX: "),
+        ],
+    )
+    def test_a_fault_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+    ) -> None:
+        put(monkeypatch, **{name: value})
+        with pytest.raises(SettingsError) as caught:
+            load_receiver()
+        assert words in str(caught.value)
