@@ -1,6 +1,7 @@
 """A broker that is away, hangs or is full: the answer is 503, soon, and nothing is half done."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,25 +46,13 @@ def test_one_that_takes_connections_and_says_nothing() -> None:
         answers = await asyncio.gather(*(silent.knock(json=PAID) for _ in range(100)))
         return [answer.status_code for answer in answers]
 
-    port = free_port()
-    with elsewhere(f"redis://{HOST}:{port}/0") as silent:
-
-        async def with_a_silent_server() -> list[int]:
-            async def say_nothing(
-                reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-            ) -> None:
-                try:
-                    await reader.read()
-                finally:
-                    writer.close()
-
-            server = await asyncio.start_server(say_nothing, HOST, port)
-            async with server:
-                return await work(silent)
-
-        started_s = time.monotonic()
-        assert silent.run(with_a_silent_server()) == [503] * 100
-        assert time.monotonic() - started_s < PATIENCE_S / 2
+    # The kernel takes the connections; nobody ever reads what comes over them.
+    with socket.create_server((HOST, 0), backlog=256) as listener:
+        port = listener.getsockname()[1]
+        with elsewhere(f"redis://{HOST}:{port}/0") as silent:
+            started_s = time.monotonic()
+            assert silent.run(work(silent)) == [503] * 100
+            assert time.monotonic() - started_s < PATIENCE_S / 2
 
 
 def test_it_is_well_again_with_the_broker(servers: OwnServers, door: Door) -> None:
