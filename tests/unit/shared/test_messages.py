@@ -10,6 +10,7 @@ import structlog
 from celery import Celery
 from pydantic import ValidationError
 
+from scheduler.tasks import TASKS
 from scheduler.timetable import SCANS, timetable
 from shared.config import LogFormat, Settings
 from shared.jobs import contracts
@@ -111,6 +112,9 @@ class TestCelerySettings:
         for entry in table.values():
             assert entry["schedule"] == entry["options"]["expires"] == 7.0
             assert entry["options"]["queue"] == contracts.SCAN_QUEUE
+
+    def test_every_scan_that_is_sent_has_a_task_that_runs_it(self) -> None:
+        assert sorted(task.name for task in TASKS) == sorted(scan.task for scan in SCANS)
 
 
 @pytest.fixture
