@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptStatus
 from shared.billing.refund import Requester
 from shared.billing.subscription import BILLABLE, BillingKeyStatus, Buyer
+from shared.db.dispatch import RESEND_AFTER, dispatch, dispatching
 from shared.db.tables import one_of
 
 # An attempt that waits has certainly moved no money and may go out at any time.
@@ -249,27 +250,19 @@ async def dispatch_removals(
     The longer it has not been possible, the longer the wait: a quarter of that time, an hour at
     most.
     """
-    rows = await connection.execute(
-        text(
-            """
-            WITH due AS (
-                SELECT id FROM billing_keys
-                WHERE status = 'deleting' AND (
-                    dispatched_at IS NULL OR dispatched_at <= :now - greatest(
-                        CAST(:resend_after AS interval),
-                        least((:now - coalesce(delete_asked_at, created_at)) / 4, interval '1 hour')
-                    )
-                )
-                ORDER BY id LIMIT :limit
-                FOR NO KEY UPDATE SKIP LOCKED
-            )
-            UPDATE billing_keys k SET dispatched_at = :now FROM due WHERE k.id = due.id
-            RETURNING k.id
-            """
-        ),
-        {"now": now, "limit": limit, "resend_after": resend_after},
-    )
-    return sorted(row.id for row in rows)
+    rows = await dispatch(connection, _DISPATCH_REMOVALS, limit, now, resend_after)
+    return [row.id for row in rows]
+
+
+_DISPATCH_REMOVALS = dispatching(
+    "billing_keys",
+    "d.status = 'deleting'",
+    "d.id",
+    again=f"""greatest(
+        {RESEND_AFTER},
+        least((:now - coalesce(d.delete_asked_at, d.created_at)) / 4, interval '1 hour')
+    )""",
+)
 
 
 async def removals(connection: AsyncConnection, key_ids: Sequence[int]) -> list[Removal]:

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.cancellation import Cancellation, RefundChoice
 from shared.billing.refund import Requester
 from shared.billing.subscription import BILLABLE, SubscriptionStatus
+from shared.db.dispatch import dispatch, dispatching
 from shared.db.tables import one_of
 from shared.db.text import storable
 
@@ -106,33 +107,22 @@ async def dispatch_due(
     do, the same gap lies between one look and the next. An end comes when every period before it
     has been decided.
     """
-    values = {"now": now, "lost": now - resend_after, "limit": limit}
-    ending = await connection.execute(_DISPATCH_ENDING, values)
-    unclosed = await connection.execute(_DISPATCH_UNCLOSED, values)
+    ending = await dispatch(connection, _DISPATCH_ENDING, limit, now, resend_after)
+    unclosed = await dispatch(connection, _DISPATCH_UNCLOSED, limit, now, resend_after)
     return sorted(row.id for row in [*ending, *unclosed])
 
 
-def _dispatch(found: str, order: str) -> TextClause:
-    return text(
-        f"""
-        WITH due AS (
-            SELECT id FROM subscriptions
-            WHERE {found} AND closed_at IS NULL
-              AND (dispatched_at IS NULL OR dispatched_at <= :lost)
-            ORDER BY {order} LIMIT :limit
-            FOR NO KEY UPDATE SKIP LOCKED
-        )
-        UPDATE subscriptions s SET dispatched_at = :now FROM due WHERE s.id = due.id
-        RETURNING s.id
-        """  # noqa: S608 - made of constants only
-    )
-
-
-_DISPATCH_ENDING = _dispatch(
-    f"{one_of('status', BILLABLE)} AND cancel_at <= :now AND next_renewal_at >= cancel_at",
-    "cancel_at",
+_DISPATCH_ENDING = dispatching(
+    "subscriptions",
+    f"d.{one_of('status', BILLABLE)} AND d.closed_at IS NULL"
+    " AND d.cancel_at <= :now AND d.next_renewal_at >= d.cancel_at",
+    "d.cancel_at",
 )
-_DISPATCH_UNCLOSED = _dispatch("status = 'canceled'", "dispatched_at NULLS FIRST, id")
+_DISPATCH_UNCLOSED = dispatching(
+    "subscriptions",
+    "d.status = 'canceled' AND d.closed_at IS NULL",
+    "d.dispatched_at NULLS FIRST, d.id",
+)
 
 
 @dataclass(frozen=True, slots=True)

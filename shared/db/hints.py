@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import AttemptStatus, Claim
 from shared.db.claims import CLAIM_COLUMNS, claim_of
+from shared.db.dispatch import dispatch, dispatching
 from shared.db.text import storable
 
 # The finding that is told once a payment, whoever says what of it and however often.
@@ -137,25 +138,15 @@ async def dispatch_due(
     """
     found: list[int] = []
     for known, most in ((True, limit), (False, min(limit, unknown_limit))):
-        rows = await connection.execute(
-            _DISPATCH, {"known": known, "limit": most, "now": now, "lost": now - resend_after}
-        )
-        found += sorted(row.id for row in rows)
+        rows = await dispatch(connection, _DISPATCH, most, now, resend_after, known=known)
+        found += [row.id for row in rows]
     return found
 
 
-_DISPATCH = text(
-    """
-    WITH due AS (
-        SELECT id FROM hints
-        WHERE next_read_at IS NOT NULL AND next_read_at <= :now AND known = :known
-          AND (dispatched_at IS NULL OR dispatched_at <= :lost)
-        ORDER BY next_read_at LIMIT :limit
-        FOR NO KEY UPDATE SKIP LOCKED
-    )
-    UPDATE hints h SET dispatched_at = :now FROM due WHERE h.id = due.id
-    RETURNING h.id
-    """
+_DISPATCH = dispatching(
+    "hints",
+    "d.next_read_at IS NOT NULL AND d.next_read_at <= :now AND d.known = :known",
+    "d.next_read_at",
 )
 
 

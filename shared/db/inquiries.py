@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import INQUIRABLE, Question
 from shared.billing.errors import BillingError
 from shared.db.claims import CLAIM_COLUMNS, claim_of
+from shared.db.dispatch import dispatch, dispatching
 from shared.db.tables import one_of
 
 
@@ -20,24 +21,15 @@ async def dispatch_due(
 
     A message that was lost is sent again after ``resend_after``.
     """
-    rows = await connection.execute(
-        text(
-            f"""
-            WITH due AS (
-                SELECT id FROM payment_attempts
-                WHERE {one_of("status", INQUIRABLE)} AND inquire_at <= :now
-                  AND (dispatched_at IS NULL OR dispatched_at <= :lost)
-                ORDER BY inquire_at LIMIT :limit
-                FOR NO KEY UPDATE SKIP LOCKED
-            )
-            UPDATE payment_attempts a SET dispatched_at = :now
-            FROM due WHERE a.id = due.id
-            RETURNING a.id
-            """  # noqa: S608 - made of constants only
-        ),
-        {"now": now, "limit": limit, "lost": now - resend_after},
-    )
-    return sorted(row.id for row in rows)
+    rows = await dispatch(connection, _DISPATCH, limit, now, resend_after)
+    return [row.id for row in rows]
+
+
+_DISPATCH = dispatching(
+    "payment_attempts",
+    f"d.{one_of('status', INQUIRABLE)} AND d.inquire_at <= :now",
+    "d.inquire_at",
+)
 
 
 @dataclass(frozen=True, slots=True)

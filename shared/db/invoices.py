@@ -14,6 +14,7 @@ from shared.billing.events import Event, EventName
 from shared.billing.invoice import Invoice, InvoiceStatus, NewInvoice
 from shared.billing.money import Price
 from shared.db import outbox
+from shared.db.dispatch import dispatch, dispatching
 from shared.db.holds import HELD
 from shared.db.text import to_json
 
@@ -93,28 +94,21 @@ async def dispatch_due(
     ``resend_after``. Nothing is due while the gateway is on hold, or once the subscription's end
     has come.
     """
-    rows = await connection.execute(
-        text(
-            f"""
-            WITH due AS (
-                SELECT id FROM invoices i
-                WHERE status = 'open' AND next_attempt_at <= :now
-                  AND (dispatched_at IS NULL OR dispatched_at <= :lost)
-                  AND NOT {HELD}
-                  AND NOT EXISTS (
-                      SELECT FROM subscriptions s
-                      WHERE s.id = i.subscription_id AND s.cancel_at <= :now AND s.closed_at IS NULL
-                  )
-                ORDER BY next_attempt_at LIMIT :limit
-                FOR NO KEY UPDATE SKIP LOCKED
-            )
-            UPDATE invoices i SET dispatched_at = :now FROM due WHERE i.id = due.id
-            RETURNING i.id
-            """  # noqa: S608 - made of constants only
-        ),
-        {"now": now, "lost": now - resend_after, "limit": limit},
+    rows = await dispatch(connection, _DISPATCH, limit, now, resend_after)
+    return [row.id for row in rows]
+
+
+_DISPATCH = dispatching(
+    "invoices",
+    f"""
+    d.status = 'open' AND d.next_attempt_at <= :now AND NOT {HELD}
+    AND NOT EXISTS (
+        SELECT FROM subscriptions s
+        WHERE s.id = d.subscription_id AND s.cancel_at <= :now AND s.closed_at IS NULL
     )
-    return sorted(row.id for row in rows)
+    """,
+    "d.next_attempt_at",
+)
 
 
 @dataclass(frozen=True, slots=True)

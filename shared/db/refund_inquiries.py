@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.errors import BillingError
 from shared.billing.refund import REFUND_INQUIRABLE, RefundQuestion
+from shared.db.dispatch import dispatch, dispatching
 from shared.db.refunds import REFUND_COLUMNS, REFUND_TABLES, claim_of
 from shared.db.tables import one_of
 
@@ -20,23 +21,15 @@ async def dispatch_due(
 
     A message that was lost is sent again after ``resend_after``.
     """
-    rows = await connection.execute(
-        text(
-            f"""
-            WITH due AS (
-                SELECT id FROM refunds
-                WHERE {one_of("status", REFUND_INQUIRABLE)} AND inquire_at <= :now
-                  AND (dispatched_at IS NULL OR dispatched_at <= :lost)
-                ORDER BY inquire_at LIMIT :limit
-                FOR NO KEY UPDATE SKIP LOCKED
-            )
-            UPDATE refunds r SET dispatched_at = :now FROM due WHERE r.id = due.id
-            RETURNING r.id
-            """  # noqa: S608 - made of constants only
-        ),
-        {"now": now, "limit": limit, "lost": now - resend_after},
-    )
-    return sorted(row.id for row in rows)
+    rows = await dispatch(connection, _DISPATCH, limit, now, resend_after)
+    return [row.id for row in rows]
+
+
+_DISPATCH = dispatching(
+    "refunds",
+    f"d.{one_of('status', REFUND_INQUIRABLE)} AND d.inquire_at <= :now",
+    "d.inquire_at",
+)
 
 
 @dataclass(frozen=True, slots=True)

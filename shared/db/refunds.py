@@ -23,6 +23,7 @@ from shared.billing.refund import (
     Requester,
     require_fits,
 )
+from shared.db.dispatch import dispatch, dispatching
 from shared.db.holds import HELD
 from shared.db.tables import one_of
 from shared.db.text import to_json
@@ -114,31 +115,22 @@ async def dispatch_due(
     Of each payment the oldest only, and none while another is under way. Nothing is due while the
     gateway is on hold. A message that was lost is sent again after ``resend_after``.
     """
-    rows = await connection.execute(
-        _DISPATCH, {"now": now, "limit": limit, "lost": now - resend_after}
-    )
-    return sorted(row.id for row in rows)
+    rows = await dispatch(connection, _DISPATCH, limit, now, resend_after)
+    return [row.id for row in rows]
 
 
-_DISPATCH = text(
+_DISPATCH = dispatching(
+    "refunds",
     f"""
-    WITH due AS (
-        SELECT id FROM refunds r
-        WHERE status = 'waiting' AND next_send_at <= :now
-          AND (dispatched_at IS NULL OR dispatched_at <= :lost)
-          AND NOT {HELD}
-          AND NOT EXISTS (
-              SELECT FROM refunds o WHERE o.payment_id = r.payment_id AND o.id <> r.id
-                AND ({_UNDER_WAY}
-                     OR r.checksum IS NULL AND o.id < r.id
-                        AND o.status = 'waiting' AND o.next_send_at <= :now)
-          )
-        ORDER BY next_send_at LIMIT :limit
-        FOR NO KEY UPDATE SKIP LOCKED
+    d.status = 'waiting' AND d.next_send_at <= :now AND NOT {HELD}
+    AND NOT EXISTS (
+        SELECT FROM refunds o WHERE o.payment_id = d.payment_id AND o.id <> d.id
+          AND ({_UNDER_WAY}
+               OR d.checksum IS NULL AND o.id < d.id
+                  AND o.status = 'waiting' AND o.next_send_at <= :now)
     )
-    UPDATE refunds r SET dispatched_at = :now FROM due WHERE r.id = due.id
-    RETURNING r.id
-    """  # noqa: S608 - made of constants only
+    """,
+    "d.next_send_at",
 )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.events import Json
 from shared.billing.money import Price
 from shared.billing.window import WINDOW_OPEN, Confirmed, Window, WindowKind, WindowStatus
+from shared.db.dispatch import dispatch, dispatching
 from shared.db.tables import one_of
 from shared.db.text import storable, to_json
 
@@ -157,27 +158,19 @@ async def dispatch_due(
 
     A message that was lost is sent again after ``resend_after``.
     """
-    rows = await connection.execute(
-        text(
-            f"""
-            WITH due AS (
-                SELECT id FROM windows
-                WHERE {_OPEN} AND next_step_at <= :now
-                  AND (dispatched_at IS NULL OR dispatched_at <= :lost)
-                ORDER BY next_step_at LIMIT :limit
-                FOR NO KEY UPDATE SKIP LOCKED
-            )
-            UPDATE windows w SET dispatched_at = :now FROM due WHERE w.id = due.id
-            RETURNING w.id, w.status = 'requested' AND w.expires_at > :now AS prepare
-            """  # noqa: S608 - made of constants only
-        ),
-        {"now": now, "limit": limit, "lost": now - resend_after},
-    )
-    found = list(rows)
+    found = await dispatch(connection, _DISPATCH, limit, now, resend_after)
     return DueWindows(
         tuple(row.id for row in found if row.prepare),
         tuple(row.id for row in found if not row.prepare),
     )
+
+
+_DISPATCH = dispatching(
+    "windows",
+    f"d.{_OPEN} AND d.next_step_at <= :now",
+    "d.next_step_at",
+    tells=", d.status = 'requested' AND d.expires_at > :now AS prepare",
+)
 
 
 async def due(connection: AsyncConnection, ids: Sequence[UUID], now: datetime) -> list[Window]:
