@@ -5,7 +5,7 @@ PYTHON ?= python3
 LOCAL := $(PYTHON) deploy/local.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint check bench env clean
+.PHONY: help demo up down test lint check bench env clean crash test-simulation mutants chaos
 
 ##@ Run
 
@@ -32,6 +32,20 @@ check: ## lint, then test
 bench: ## measure against the plain design; ARGS="..." passes arguments on
 	@$(LOCAL) bench $(ARGS)
 
+##@ Prove
+
+crash: ## let a process die at every point and pair of points; ARGS="..."
+	@$(LOCAL) crash $(ARGS)
+
+test-simulation: ## live through 10,000 subscription-years; ARGS="--seed 7"
+	@$(LOCAL) simulation $(ARGS)
+
+mutants: ## plant faults in the code: each must be caught; ARGS="..."
+	@$(LOCAL) mutants $(ARGS)
+
+chaos: ## break real processes under load; SECONDS=60 SEED=1
+	@$(LOCAL) chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 ##@ Keep
 
 env: ## make or refresh .venv and nothing else
@@ -43,4 +57,4 @@ clean: ## remove .venv, caches and what `make up` has stored
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

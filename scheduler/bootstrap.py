@@ -17,10 +17,10 @@ from scheduler.scans.relay import DispatchRelay
 from scheduler.scans.removals import DispatchRemovals
 from scheduler.scans.renew import RenewSubscriptions
 from scheduler.scans.windows import AdvanceWindows
-from shared.clock import WallClock
-from shared.config import load
-from shared.db.engine import connect
-from shared.jobs.enqueue import CeleryEnqueue
+from shared.clock import Clock, WallClock
+from shared.config import Settings, load
+from shared.db.engine import Database, connect
+from shared.jobs.enqueue import CeleryEnqueue, Enqueue
 from shared.runtime import Runtime
 
 
@@ -54,46 +54,48 @@ async def scans() -> AsyncIterator[Scans]:
             settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5
         )
         resources.push_async_callback(redis.aclose)
-        enqueue = CeleryEnqueue(current_app, redis)
-        resend_after = timedelta(seconds=settings.redispatch_after_s)
-        # What most scans take: how much a message and a tick hold, and when a message is lost.
-        paged = (
+        yield assemble(settings, database, CeleryEnqueue(current_app, redis), clock)
+
+
+def assemble(settings: Settings, database: Database, enqueue: Enqueue, clock: Clock) -> Scans:
+    """Return the scans of a process that finds rows and sends messages through these."""
+    resend_after = timedelta(seconds=settings.redispatch_after_s)
+    # What most scans take: how much a message and a tick hold, and when a message is lost.
+    paged = (
+        database,
+        enqueue,
+        clock,
+        settings.charge_batch_size,
+        settings.scan_rows_max,
+        resend_after,
+    )
+    return Scans(
+        renew=RenewSubscriptions(database, clock, settings.catch_up_policy, settings.scan_rows_max),
+        dispatch=DispatchInvoices(
             database,
             enqueue,
             clock,
             settings.charge_batch_size,
             settings.scan_rows_max,
+            settings.queued_batches_max,
             resend_after,
-        )
-        yield Scans(
-            renew=RenewSubscriptions(
-                database, clock, settings.catch_up_policy, settings.scan_rows_max
-            ),
-            dispatch=DispatchInvoices(
-                database,
-                enqueue,
-                clock,
-                settings.charge_batch_size,
-                settings.scan_rows_max,
-                settings.queued_batches_max,
-                resend_after,
-            ),
-            inquire=DispatchInquiries(*paged),
-            refund=DispatchRefunds(*paged),
-            relay=DispatchRelay(database, enqueue),
-            end=DispatchEndings(*paged),
-            hints=DispatchHints(
-                database,
-                enqueue,
-                clock,
-                settings.charge_batch_size,
-                settings.scan_rows_max,
-                settings.hints_unknown_max,
-                resend_after,
-            ),
-            windows=AdvanceWindows(*paged),
-            remove=DispatchRemovals(*paged),
-        )
+        ),
+        inquire=DispatchInquiries(*paged),
+        refund=DispatchRefunds(*paged),
+        relay=DispatchRelay(database, enqueue),
+        end=DispatchEndings(*paged),
+        hints=DispatchHints(
+            database,
+            enqueue,
+            clock,
+            settings.charge_batch_size,
+            settings.scan_rows_max,
+            settings.hints_unknown_max,
+            resend_after,
+        ),
+        windows=AdvanceWindows(*paged),
+        remove=DispatchRemovals(*paged),
+    )
 
 
 runtime = Runtime(scans)

@@ -11,6 +11,9 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Return the present instant, aware, in UTC."""
 
+    def boot_s(self) -> float:
+        """Return seconds of a clock that never jumps and never stands still."""
+
 
 class WallClock:
     """The machine's clock."""
@@ -18,6 +21,10 @@ class WallClock:
     def now(self) -> datetime:
         """Return the present instant in UTC."""
         return datetime.now(UTC)
+
+    def boot_s(self) -> float:
+        """Return the seconds since the machine was started, asleep or not."""
+        return boot_clock_s()
 
 
 class FixedClock:
@@ -30,6 +37,10 @@ class FixedClock:
     def now(self) -> datetime:
         """Return the instant it was put to."""
         return self.instant
+
+    def boot_s(self) -> float:
+        """Return seconds that pass as the instant does."""
+        return self.instant.timestamp()
 
 
 # Counts while the machine sleeps, where the system offers it: a worker that wakes up must know

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
-from shared.clock import WallClock
+from shared.clock import Clock, WallClock
 from shared.config import Settings, load
-from shared.db.engine import connect
+from shared.db.engine import Database, connect
 from shared.jobs.deliveries import Deliveries
 from shared.runtime import Runtime
 from worker.events.stream import StreamPublisher
@@ -26,6 +26,7 @@ from worker.services.hint_reading import ReadHints
 from worker.services.hints import ReceiveWebhooks
 from worker.services.inquire import InquireAttempts
 from worker.services.key_removal import RemoveBillingKeys
+from worker.services.ports import CountDeliveries, Publish
 from worker.services.refund import SendRefunds
 from worker.services.refund_inquiry import InquireRefunds
 from worker.services.refund_settlement import SettleRefunds
@@ -41,7 +42,7 @@ class Services:
 
     charge_invoices: ChargeInvoices
     commands: CommandDesk
-    deliveries: Deliveries
+    deliveries: CountDeliveries
     inquire_attempts: InquireAttempts
     send_refunds: SendRefunds
     inquire_refunds: InquireRefunds
@@ -53,11 +54,21 @@ class Services:
     relay_events: RelayEvents
 
 
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What the services reach the world through, and the clock they go by."""
+
+    database: Database
+    gateway: PortOneGateway
+    publish: Publish
+    deliveries: CountDeliveries
+    clock: Clock
+
+
 @asynccontextmanager
 async def services() -> AsyncIterator[Services]:
     """Build the services of this process from its settings, and close what they hold at the end."""
-    settings = load()
-    clock, rules = WallClock(), settings.collection_rules
+    settings, clock = load(), WallClock()
     async with AsyncExitStack() as resources:
         database = connect(
             settings.database_url.get_secret_value(),
@@ -68,48 +79,56 @@ async def services() -> AsyncIterator[Services]:
             settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5
         )
         resources.push_async_callback(redis.aclose)
-        client = PortOne(gateway_settings(settings))
+        client = PortOne(gateway_settings(settings), clock=clock)
         resources.push_async_callback(client.aclose)
-        gateway = PortOneGateway(client, send_window_s=settings.send_window_s)
-        settle = Grouping(SettleMoves(database, clock, rules))
-        settle_refund = Grouping(SettleRefunds(database, clock))
-        read_hints = ReadHints(database, gateway, settle, clock, rules)
-        yield Services(
-            charge_invoices=ChargeInvoices(
+        yield assemble(
+            settings,
+            Adapters(
                 database,
-                gateway,
-                settle,
-                clock,
-                rules,
-                settings.minimum_amount,
-                settings.naver_use_cfm,
-            ),
-            commands=CommandDesk(
-                database,
-                clock,
-                handlers(window_terms(settings)),
-                ReceiveWebhooks(database, clock),
-            ),
-            deliveries=Deliveries(redis),
-            inquire_attempts=InquireAttempts(
-                database, gateway, settle, clock, rules, not settings.portone_test_mode
-            ),
-            send_refunds=SendRefunds(database, gateway, settle_refund, clock, rules),
-            inquire_refunds=InquireRefunds(database, gateway, settle_refund, clock, rules),
-            end_subscriptions=EndSubscriptions(database, gateway, clock, rules.inquiry),
-            read_hints=read_hints,
-            prepare_windows=PrepareWindows(database, gateway, clock),
-            close_windows=CloseWindows(
-                database, gateway, read_hints, clock, rules.inquiry.deadline
-            ),
-            remove_billing_keys=RemoveBillingKeys(database, gateway, clock, rules.inquiry.deadline),
-            relay_events=RelayEvents(
-                database,
+                PortOneGateway(client, send_window_s=settings.send_window_s, clock=clock),
                 StreamPublisher(redis, settings.event_stream, settings.event_stream_length_max),
+                Deliveries(redis),
                 clock,
-                settings.relay_rows_max,
             ),
         )
+
+
+def assemble(settings: Settings, adapters: Adapters) -> Services:
+    """Return the services of a process that reaches the world through these adapters."""
+    database, gateway, clock = adapters.database, adapters.gateway, adapters.clock
+    rules = settings.collection_rules
+    settle = Grouping(SettleMoves(database, clock, rules))
+    settle_refund = Grouping(SettleRefunds(database, clock))
+    read_hints = ReadHints(database, gateway, settle, clock, rules)
+    return Services(
+        charge_invoices=ChargeInvoices(
+            database,
+            gateway,
+            settle,
+            clock,
+            rules,
+            settings.minimum_amount,
+            settings.naver_use_cfm,
+        ),
+        commands=CommandDesk(
+            database,
+            clock,
+            handlers(window_terms(settings)),
+            ReceiveWebhooks(database, clock),
+        ),
+        deliveries=adapters.deliveries,
+        inquire_attempts=InquireAttempts(
+            database, gateway, settle, clock, rules, not settings.portone_test_mode
+        ),
+        send_refunds=SendRefunds(database, gateway, settle_refund, clock, rules),
+        inquire_refunds=InquireRefunds(database, gateway, settle_refund, clock, rules),
+        end_subscriptions=EndSubscriptions(database, gateway, clock, rules.inquiry),
+        read_hints=read_hints,
+        prepare_windows=PrepareWindows(database, gateway, clock),
+        close_windows=CloseWindows(database, gateway, read_hints, clock, rules.inquiry.deadline),
+        remove_billing_keys=RemoveBillingKeys(database, gateway, clock, rules.inquiry.deadline),
+        relay_events=RelayEvents(database, adapters.publish, clock, settings.relay_rows_max),
+    )
 
 
 def window_terms(settings: Settings) -> WindowTerms:

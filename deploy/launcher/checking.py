@@ -33,13 +33,13 @@ def lint(context: Context) -> int:
 def test(context: Context) -> NoReturn:
     """Run the tests; they start the servers they need themselves."""
     context.ensure_environment()
-    _become(context, _pytest(context.arguments))
+    become(context, _pytest(context.arguments))
 
 
 def bench(context: Context) -> NoReturn:
     """Measure; the benchmark starts the servers it needs itself."""
     context.ensure_environment()
-    _become(context, ["-m", BENCH_MODULE, *context.arguments])
+    become(context, ["-m", BENCH_MODULE, *context.arguments])
 
 
 def check(context: Context) -> int:
@@ -79,7 +79,7 @@ def clean(context: Context) -> int:
     return 0
 
 
-def _become(context: Context, arguments: Sequence[str]) -> NoReturn:
+def become(context: Context, arguments: Sequence[str]) -> NoReturn:
     """Go on as the environment's Python, so that signals and exit status are its own."""
     python = str(context.environment.python)
     close_guard()

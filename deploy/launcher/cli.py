@@ -26,10 +26,16 @@ _COMMANDS = {
     "lint": ("checking", "run all static checks"),
     "check": ("checking", "lint, then test"),
     "bench": ("checking", "measure: bench [ARGUMENTS]"),
+    "crash": ("proving", "die at every point and pair of points: crash [ARGUMENTS]"),
+    "simulation": ("proving", "live through seeded years: simulation [ARGUMENTS]"),
+    "mutants": ("proving", "plant faults, each must be caught: mutants [ARGUMENTS]"),
+    "chaos": ("proving", "break real processes under load: chaos [ARGUMENTS]"),
     "env": ("checking", "make or refresh .venv and nothing else"),
     "clean": ("checking", "remove .venv, caches and stored data"),
 }
-_PASSING_ON = frozenset({"test", "check", "bench", "run"})
+_PASSING_ON = frozenset(
+    {"test", "check", "bench", "run", "crash", "simulation", "mutants", "chaos"}
+)
 _MIN_PYTHON = (3, 11)
 
 
@@ -95,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs Dalmada on this machine; needs Python 3.11 or newer and nothing else.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(
-            ["commands:", *(f"  {name:<6} {text}" for name, (_, text) in _COMMANDS.items())]
+            ["commands:", *(f"  {name:<10} {text}" for name, (_, text) in _COMMANDS.items())]
         ),
     )
     parser.add_argument("command", choices=_COMMANDS, metavar="COMMAND", help="see below")

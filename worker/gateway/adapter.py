@@ -8,6 +8,7 @@ from shared.billing.inquiry import PaymentRecord, StillUnresolved
 from shared.billing.outcome import Outcome
 from shared.billing.refund import RefundClaim, RefundOutcome, Requester
 from shared.billing.window import KeyHeld, Prepared
+from shared.clock import Clock, WallClock
 from worker.gateway.client import PortOne
 from worker.gateway.errors import GatewayError
 from worker.gateway.fence import Fence
@@ -17,10 +18,13 @@ from worker.gateway.requests import ChargeRequest, UnfitRequest
 class PortOneGateway:
     """PortOne behind the services' ports."""
 
-    def __init__(self, client: PortOne, *, send_window_s: float) -> None:
-        """Take the client, and how long after its claim an attempt may leave."""
+    def __init__(
+        self, client: PortOne, *, send_window_s: float, clock: Clock | None = None
+    ) -> None:
+        """Take the client, and how long after its claim, on the services' clock, one may leave."""
         self._client = client
         self._send_window_s = send_window_s
+        self._clock = clock or WallClock()
 
     async def charge(
         self, claim: Claim, *, use_confirmation_on: date | None, claimed_at_s: float
@@ -36,7 +40,7 @@ class PortOneGateway:
             buyer_tel=claim.buyer.tel,
             naver_use_cfm=use_confirmation_on,
         )
-        return await self._client.charge(request, Fence(claimed_at_s, self._send_window_s))
+        return await self._client.charge(request, self._fence(claimed_at_s))
 
     async def records_of(self, merchant_uid: str) -> Sequence[PaymentRecord] | StillUnresolved:
         """Return every record under a ``merchant_uid``, oldest first, or why nobody could say."""
@@ -47,7 +51,7 @@ class PortOneGateway:
 
     async def refund(self, claim: RefundClaim, *, claimed_at_s: float) -> RefundOutcome:
         """Send one refund and return how it ended."""
-        return await self._client.refund(claim, Fence(claimed_at_s, self._send_window_s))
+        return await self._client.refund(claim, self._fence(claimed_at_s))
 
     async def payment(self, imp_uid: str) -> PaymentRecord | StillUnresolved | None:
         """Return a payment, None if the gateway says there is none, or why nobody could say."""
@@ -91,3 +95,6 @@ class PortOneGateway:
             return Prepared(await self._client.prepare(merchant_uid, amount))
         except GatewayError as error:
             return StillUnresolved(str(error))
+
+    def _fence(self, claimed_at_s: float) -> Fence:
+        return Fence(claimed_at_s, self._send_window_s, self._clock.boot_s)

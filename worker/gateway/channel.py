@@ -67,9 +67,16 @@ class Channel:
     """
 
     def __init__(
-        self, settings: GatewaySettings, ssl_context: ssl.SSLContext | None = None
+        self,
+        settings: GatewaySettings,
+        ssl_context: ssl.SSLContext | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare; connections are opened when first needed."""
+        """Prepare; connections are opened when first needed.
+
+        A ``transport`` in the place of ours boards, asks to leave and keeps the record of the
+        ``departure`` that it finds among a request's extensions.
+        """
         # httpx tells the address of every request at INFO, and some hold a billing key.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         if ssl_context is None:
@@ -85,7 +92,8 @@ class Channel:
             ).as_dict()
         }
         self._client = _Client(
-            transport=GatewayTransport(
+            transport=transport
+            or GatewayTransport(
                 Sockets(
                     ssl_context=ssl_context,
                     connections_max=settings.connections_max,

@@ -4,11 +4,13 @@ import asyncio
 import json
 import ssl
 
+import httpx
+
 from shared.billing.inquiry import PaymentRecord, RecordStatus
 from shared.billing.outcome import FaultScope, Misconfigured, Outcome
 from shared.billing.refund import RefundClaim, RefundOutcome, Requester
 from shared.billing.use_confirmation import korean_date
-from shared.clock import Clock, WallClock, boot_clock_s
+from shared.clock import Clock, WallClock
 from worker.gateway import texts
 from worker.gateway.calls import Call, Calls, segment
 from worker.gateway.channel import Channel, Reply
@@ -72,12 +74,13 @@ class PortOne:
         *,
         clock: Clock | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare; the first call connects."""
+        """Prepare; the first call connects, over ``transport`` if one is given (``Channel``)."""
         self._settings = settings
         self._clock = clock or WallClock()
-        self._channel = Channel(settings, ssl_context)
-        self._tokens = Tokens(self._issue_token, boot_clock_s)
+        self._channel = Channel(settings, ssl_context, transport)
+        self._tokens = Tokens(self._issue_token, self._clock.boot_s)
         self._sends = Sends(self._channel, self._tokens, settings.total_timeout_s)
         self._calls = Calls(self._channel, self._tokens, settings.total_timeout_s)
 

@@ -26,7 +26,7 @@ from shared.billing.outcome import Outcome, Unknown
 from shared.billing.rules import CollectionRules
 from shared.billing.subscription import BillingKeyStatus, SubscriptionStatus
 from shared.billing.use_confirmation import UseConfirmation, use_confirmation_on
-from shared.clock import Clock, boot_clock_s
+from shared.clock import Clock
 from shared.db import billing_keys, claims, invoices
 from shared.db.claims import DueInvoice
 from shared.db.engine import Database
@@ -62,7 +62,7 @@ class ChargeInvoices:
     async def __call__(self, invoice_ids: Sequence[int]) -> list[str]:
         """Return the name of every ending, for people."""
         # Read before the claim is written, so that the fence never outlives the lease.
-        claimed_at_s = boot_clock_s()
+        claimed_at_s = self.clock.boot_s()
         batch = await self.database.run(lambda connection: self._claim(connection, invoice_ids))
         endings = await asyncio.gather(
             *(self._charge(claim, claimed_at_s) for claim in batch.claims)

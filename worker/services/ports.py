@@ -22,7 +22,7 @@ class ChargeGateway(Protocol):
     ) -> Outcome:
         """Send one charge and return how it ended; never sends a second one by itself.
 
-        ``claimed_at_s`` is a reading of ``boot_clock_s`` from before the claim was written; once
+        ``claimed_at_s`` is a reading of ``Clock.boot_s`` from before the claim was written; once
         the send window after it is over, nothing may leave.
         """
 
@@ -53,6 +53,16 @@ class Publish(Protocol):
 
     async def __call__(self, events: Sequence[StoredEvent]) -> None:
         """Publish events in order, at least once."""
+
+
+class CountDeliveries(Protocol):
+    """Whoever counts how often a message came back without an end."""
+
+    async def begin(self, tag: str) -> int:
+        """Return how many deliveries of a message that came back have begun since one ended."""
+
+    async def end(self, tag: str) -> None:
+        """Forget the deliveries of a message, for whoever worked it lives."""
 
 
 class RefundGateway(Protocol):

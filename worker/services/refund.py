@@ -21,7 +21,7 @@ from shared.billing.outcome import Unknown
 from shared.billing.refund import RefundClaim, RefundOutcome
 from shared.billing.refunding import RefundMove, after_refund_send, refuse_unsent
 from shared.billing.rules import CollectionRules
-from shared.clock import Clock, boot_clock_s
+from shared.clock import Clock
 from shared.db import refund_moves, refunds
 from shared.db.engine import Database
 from shared.db.refunds import DueRefunds
@@ -55,7 +55,7 @@ class SendRefunds:
     async def __call__(self, refund_ids: Sequence[int]) -> list[str]:
         """Return the name of every ending, for people."""
         # Read before the claim is written, so that the fence never outlives the lease.
-        claimed_at_s = boot_clock_s()
+        claimed_at_s = self.clock.boot_s()
         batch = await self.database.run(lambda connection: self._claim(connection, refund_ids))
         endings = await asyncio.gather(
             *(self._give_back(claim, claimed_at_s) for claim in batch.claims)

@@ -1,0 +1,150 @@
+"""A broker in memory that does what Redis does to Celery's messages, and worse.
+
+Messages wait in lists, are handed out in any order, stay *unacknowledged* until their work is done,
+and come back when nobody acknowledges them in time. They may be lost and doubled, and a flush
+takes everything, the unacknowledged ones too.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from shared.db.outbox import StoredEvent
+from shared.jobs.contracts import Job
+from tests.simulation.seam import Seam, site
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as the broker holds it; what it says is JSON, as on the wire."""
+
+    tag: str
+    task: str
+    queue: str
+    kwargs: Mapping[str, object]
+    redelivered: bool = False
+
+
+@dataclass(slots=True)
+class Broker:
+    """Queues, what is being worked, and how often a message came back.
+
+    Attributes:
+        unacknowledged: Messages being worked, by tag, each with the instant at which it comes back.
+        deliveries: What ``shared.jobs.deliveries`` counts on the broker.
+        stream: What was told of events, in order.
+    """
+
+    time: Callable[[], float]
+    visibility_timeout_s: float
+    waiting: dict[str, list[Message]] = field(default_factory=dict)
+    unacknowledged: dict[str, tuple[float, Message]] = field(default_factory=dict)
+    deliveries: Counter[str] = field(default_factory=Counter)
+    stream: list[StoredEvent] = field(default_factory=list)
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def push(self, job: Job) -> None:
+        """Take a message in, as anybody may send it."""
+        kwargs = job.model_dump(mode="json")
+        self.put(Message(f"tag-{next(self._numbers)}", job.task, job.queue, kwargs))
+
+    def put(self, message: Message) -> None:
+        """Put a message on its list."""
+        self.waiting.setdefault(message.queue, []).append(message)
+
+    def everything(self) -> list[Message]:
+        """Return every message that waits, oldest first within its queue."""
+        return [message for queue in sorted(self.waiting) for message in self.waiting[queue]]
+
+    def take(self, message: Message) -> Message:
+        """Hand a message out; it comes back if it is not acknowledged in time."""
+        self.waiting[message.queue].remove(message)
+        back_at = self.time() + self.visibility_timeout_s
+        self.unacknowledged[message.tag] = back_at, message
+        return message
+
+    def lose(self, message: Message) -> None:
+        """Lose a message that waits."""
+        self.waiting[message.queue].remove(message)
+
+    def double(self, message: Message) -> None:
+        """Let a message wait twice."""
+        self.put(replace(message, tag=f"tag-{next(self._numbers)}"))
+
+    def acknowledge(self, tag: str) -> None:
+        """Forget a message whose work is done."""
+        self.unacknowledged.pop(tag, None)
+
+    def give_back(self, tag: str) -> None:
+        """Let a message wait again at once, as a rejected one does."""
+        if found := self.unacknowledged.pop(tag, None):
+            self.put(replace(found[1], redelivered=True))
+
+    def restore(self) -> None:
+        """Let those wait again that were not acknowledged in time."""
+        late = [tag for tag, (at, _) in self.unacknowledged.items() if at <= self.time()]
+        for tag in late:
+            self.give_back(tag)
+
+    def flush(self) -> None:
+        """Lose everything; the stream is its readers' by then."""
+        self.waiting.clear()
+        self.unacknowledged.clear()
+        self.deliveries.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class SeamedEnqueue:
+    """How a process's scans send messages."""
+
+    broker: Broker
+    seam: Seam
+
+    async def __call__(self, jobs: Sequence[Job]) -> None:
+        """Send every job once; a death in between sends the first ones only."""
+        where = site()
+        for job in jobs:
+            await self.seam.at("publish", "before", where)
+            self.broker.push(job)
+        if jobs:
+            await self.seam.at("publish", "after", where)
+
+    async def waiting(self, queue: str) -> int:
+        """Return how many messages wait in a queue."""
+        await self.seam.turns.turn()
+        return len(self.broker.waiting.get(queue, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class SeamedStream:
+    """How a process tells of events."""
+
+    broker: Broker
+    seam: Seam
+
+    async def __call__(self, events: Sequence[StoredEvent]) -> None:
+        """Tell of events in order; a death in between tells of the first ones only."""
+        where = site()
+        await self.seam.at("tell", "before", where)
+        self.broker.stream += events
+        await self.seam.at("tell", "after", where)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedDeliveries:
+    """What a process counts on the broker."""
+
+    broker: Broker
+    seam: Seam
+
+    async def begin(self, tag: str) -> int:
+        """Count a delivery that came back."""
+        await self.seam.turns.turn()
+        self.broker.deliveries[tag] += 1
+        return self.broker.deliveries[tag]
+
+    async def end(self, tag: str) -> None:
+        """Forget its count."""
+        await self.seam.turns.turn()
+        del self.broker.deliveries[tag]

@@ -1,0 +1,392 @@
+"""A whole installation in one event loop: workers, scan workers, broker, gateway and rows.
+
+``Host`` holds what many lives share and is slow to make: the loop, the engine, the database.
+``Installation`` is one life: fresh rows, a fresh book, and processes that come and go.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import psycopg
+import structlog
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import scheduler.bootstrap
+import worker.bootstrap
+from scheduler.bootstrap import Scans
+from scheduler.timetable import SCANS
+from shared.config import Settings
+from shared.db.engine import Database
+from shared.db.tables import metadata
+from shared.jobs.celery_settings import celery_settings
+from shared.jobs.contracts import SCAN_QUEUE, Job
+from tests.simulation.broker import (
+    Broker,
+    CountedDeliveries,
+    Message,
+    SeamedEnqueue,
+    SeamedStream,
+)
+from tests.simulation.database import LockWatch, SeamedDatabase, engine_of
+from tests.simulation.gateway import IMP_KEY, IMP_SECRET, SandboxTransport, make_sandbox
+from tests.simulation.loop import Turns, VirtualLoop
+from tests.simulation.process import Process, ProcessDiedError, current_process
+from tests.simulation.seam import Point, Seam
+from tests.simulation.tasks import current_services, tasks_in_simulation, work
+from worker.bootstrap import Adapters, Services, gateway_settings
+from worker.gateway.adapter import PortOneGateway
+from worker.gateway.client import PortOne
+
+R = TypeVar("R")
+
+# Nine in the morning in Korea, on a day that most months do not have.
+START_AT = datetime(2026, 1, 31, tzinfo=UTC)
+_TABLES = ", ".join(table.name for table in metadata.sorted_tables)
+# Cheaper than TRUNCATE where there are few rows; looked at by foreign keys when all are gone.
+_DELETE = "WITH {} SELECT".format(
+    ", ".join(
+        f"{table.name} AS (DELETE FROM {table.name})"  # noqa: S608 - made of constants only
+        for table in metadata.sorted_tables
+    )
+)
+_RESTART = """
+    SELECT setval(pg_get_serial_sequence(c.table_name, c.column_name), 1, false)
+    FROM information_schema.columns c
+    WHERE c.table_schema = 'public' AND c.is_identity = 'YES'
+"""
+
+
+def settings_for(**changes: Any) -> Settings:
+    """Return the settings of a simulated installation: the defaults, and what is said here."""
+    return Settings(
+        **{
+            "redis_url": "redis://simulated",
+            "database_url": "postgresql://simulated",
+            "portone_imp_key": IMP_KEY,
+            "portone_imp_secret": IMP_SECRET,
+            "portone_pg": "naverpay",
+            **changes,
+        }
+    )
+
+
+class SimulatedClock:
+    """The clock of one process: the simulation's time, ahead by the process's skew."""
+
+    def __init__(self, loop: VirtualLoop, process: Process) -> None:
+        """Take the time and whose clock it is."""
+        self._loop = loop
+        self._process = process
+
+    def now(self) -> datetime:
+        """Return the present instant, aware, in UTC."""
+        return START_AT + timedelta(seconds=self._loop.time() + self._process.skew_s)
+
+    def boot_s(self) -> float:
+        """Return seconds that never jump and never stand still."""
+        return self._loop.time()
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """A running process with what it can work.
+
+    Attributes:
+        slots: Messages at once.
+        actors: What it is working.
+    """
+
+    process: Process
+    services: Services | Scans
+    queues: frozenset[str]
+    transport: SandboxTransport | None
+    slots: int
+    actors: "set[asyncio.Task[None]]" = field(default_factory=set)
+
+    def takes(self, message: Message) -> bool:
+        """Say whether it has a hand free for a message."""
+        able = self.process.alive and not self.process.paused and len(self.actors) < self.slots
+        is_scan = message.queue == SCAN_QUEUE
+        return able and is_scan == isinstance(self.services, Scans)
+
+
+class Host:
+    """The loop, the engine and the database of one life after another."""
+
+    def __init__(self, url: str) -> None:
+        """Connect to a migrated database of our own."""
+        self.url = url
+        self.turns = Turns(lambda _count: 0)
+        self.seam = Seam(self.turns)
+        self.watch = LockWatch(url)
+        self.loop = VirtualLoop(self.turns, self.watch)
+        self._runner = asyncio.Runner(loop_factory=lambda: self.loop)
+        self.engine: AsyncEngine = engine_of(url, self.seam)
+        self.database = Database(self.engine)
+
+    def run(self, life: Awaitable[R]) -> R:
+        """Run one life, or a part of one."""
+
+        async def wait() -> R:
+            return await life
+
+        return self._runner.run(wait())
+
+    def begin_anew(self, *, thorough: bool = True) -> None:
+        """Empty the tables and set everything to its beginning.
+
+        A thorough beginning leaves nothing behind on disk either, so that rows come in the same
+        order in every replay.
+        """
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            if thorough:
+                connection.execute(f"TRUNCATE {_TABLES} RESTART IDENTITY")
+            else:
+                connection.execute(_DELETE)
+                connection.execute(_RESTART)
+        self.loop.begin_anew()
+        self.turns.waiting.clear()
+        self.seam.passed.clear()
+
+    def close(self) -> None:
+        """Close every connection and the loop."""
+        try:
+            self._runner.run(self.engine.dispose())
+        finally:
+            self._runner.close()
+            self.watch.close()
+
+
+@contextmanager
+def host_on(url: str) -> Iterator[Host]:
+    """Yield a host in whose lives Celery's tasks run on the simulated loop, silently."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    host = Host(url)
+    try:
+        with tasks_in_simulation():
+            yield host
+    finally:
+        host.close()
+        structlog.reset_defaults()
+
+
+class Installation:
+    """One life: processes, messages, a gateway and rows.
+
+    Attributes:
+        faults: What tasks of ours raised, which no service of ours should let out.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        settings: Settings | None = None,
+        sandbox: Mapping[str, Any] | None = None,
+        dice: random.Random | None = None,
+        dies: Callable[[int, Point], bool] | None = None,
+        thorough: bool = True,
+    ) -> None:
+        """Begin a life.
+
+        Args:
+            settings: Of every process.
+            sandbox: The sandbox's settings (``deploy/sandbox/settings.py``).
+            dice: Decides whose turn it is; without one, whoever waits longest.
+            dies: Where processes die (``Seam.dies``).
+            thorough: See ``Host.begin_anew``.
+        """
+        host.begin_anew(thorough=thorough)
+        self.host = host
+        self.settings = settings or settings_for()
+        self.dice = dice
+        host.turns.choose = dice.randrange if dice else lambda _count: 0
+        host.seam.dies = dies or (lambda _number, _point: False)
+        random.seed(0)
+        self.sandbox = make_sandbox(host.loop, START_AT, sandbox or {})
+        options = celery_settings(self.settings)["broker_transport_options"]
+        self.broker = Broker(host.loop.time, options["visibility_timeout"])
+        self.workers: list[Worker] = []
+        self.faults: list[str] = []
+        self._started = 0
+
+    @property
+    def now(self) -> datetime:
+        """The simulation's present instant."""
+        return START_AT + timedelta(seconds=self.host.loop.time())
+
+    # Processes.
+
+    def start_worker(self, queues: Sequence[str] = (), *, slots: int = 4) -> Worker:
+        """Start a worker; without queues, of all there are but the scans'."""
+        process = self._process("worker")
+        clock = SimulatedClock(self.host.loop, process)
+        transport = SandboxTransport(self.sandbox, self.host.seam)
+        client = PortOne(gateway_settings(self.settings), clock=clock, transport=transport)
+        adapters = Adapters(
+            SeamedDatabase(self.host.engine, self.host.seam),
+            PortOneGateway(client, send_window_s=self.settings.send_window_s, clock=clock),
+            SeamedStream(self.broker, self.host.seam),
+            CountedDeliveries(self.broker, self.host.seam),
+            clock,
+        )
+        services = worker.bootstrap.assemble(self.settings, adapters)
+        return self._add(Worker(process, services, frozenset(queues), transport, slots))
+
+    def start_scans(self, *, slots: int = 2) -> Worker:
+        """Start a worker of the scan queue."""
+        process = self._process("scan")
+        scans = scheduler.bootstrap.assemble(
+            self.settings,
+            SeamedDatabase(self.host.engine, self.host.seam),
+            SeamedEnqueue(self.broker, self.host.seam),
+            SimulatedClock(self.host.loop, process),
+        )
+        return self._add(Worker(process, scans, frozenset(), None, slots))
+
+    def kill(self, worker_: Worker) -> None:
+        """Let a process die at once, wherever it is."""
+        worker_.process.die()
+        self.workers.remove(worker_)
+
+    def _process(self, kind: str) -> Process:
+        self._started += 1
+        return Process(f"{kind}{self._started}")
+
+    def _add(self, worker_: Worker) -> Worker:
+        self.workers.append(worker_)
+        return worker_
+
+    # Messages.
+
+    def tick(self, scans: Sequence[type[Job]] = SCANS) -> None:
+        """Let beat say: look now."""
+        for scan in scans:
+            self.broker.push(scan())
+
+    def deliver(self, worker_: Worker, message: Message) -> None:
+        """Hand a message to a process, which begins to work it."""
+        self.broker.take(message)
+        task = self.host.loop.create_task(self._work(worker_, message))
+        worker_.actors.add(task)
+        task.add_done_callback(worker_.actors.discard)
+
+    async def _work(self, worker_: Worker, message: Message) -> None:
+        current_process.set(worker_.process)
+        current_services.set(worker_.services)
+        worker_.process.tasks.add(_this_task())
+        try:
+            await work(message, self.broker, self.host.seam, self.faults)
+        except (ProcessDiedError, asyncio.CancelledError):
+            # Its message comes back when nobody has acknowledged it in time.
+            return
+
+    async def deliver_all(self) -> int:
+        """Have every message worked that waits, and whatever it sends; return how many.
+
+        A process that dies meanwhile is replaced by another of its kind.
+        """
+        count = 0
+        while True:
+            for message in self.broker.everything():
+                self._replace_the_dead()
+                able = [worker_ for worker_ in self.workers if worker_.takes(message)]
+                if able:
+                    self.deliver(self._choose(able), message)
+                    count += 1
+            if not await self.step():
+                self._replace_the_dead()
+                if not self.broker.everything():
+                    return count
+
+    async def step(self) -> bool:
+        """Wait until one of the messages under way is done; False if none is."""
+        under_way = [
+            actor
+            for worker_ in self.workers
+            if not worker_.process.paused
+            for actor in worker_.actors
+        ]
+        if not under_way:
+            return False
+        await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+        return True
+
+    def _replace_the_dead(self) -> None:
+        for worker_ in [each for each in self.workers if not each.process.alive]:
+            self.workers.remove(worker_)
+            if isinstance(worker_.services, Scans):
+                self.start_scans(slots=worker_.slots)
+            else:
+                self.start_worker(tuple(worker_.queues), slots=worker_.slots)
+
+    def _choose(self, able: Sequence[Worker]) -> Worker:
+        return self.dice.choice(able) if self.dice else able[0]
+
+    # Time and rows.
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, and let what was not acknowledged come back."""
+        await asyncio.sleep(seconds)
+        self.broker.restore()
+
+    async def next_at(self) -> datetime | None:
+        """Return the next instant, after the present one, that any row names."""
+        found = await self.rows(_NEXT_AT, now=self.now, again=self.settings.redispatch_after_s)
+        at: datetime | None = found[0].next_at
+        return at
+
+    async def rows(self, statement: str, **values: object) -> list[Row[Any]]:
+        """Run one statement in a transaction of its own and return its rows, if it has any."""
+        async with self.host.database.transaction() as connection:
+            result = await connection.execute(text(statement), values)
+            return list(result) if result.returns_rows else []
+
+    async def end(self) -> None:
+        """End every process and wait for what they leave under way."""
+        for worker_ in list(self.workers):
+            self.kill(worker_)
+        while others := asyncio.all_tasks() - {_this_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)
+
+
+def _this_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+def _next_at_of(table: Any) -> str:
+    """Return a statement for the next instant that rows of a table name.
+
+    What has been dispatched is dispatched again after a while.
+    """
+    instants = [
+        f"{column.name} + :again * interval '1 second'"
+        if column.name == "dispatched_at"
+        else column.name
+        for column in table.columns
+        if column.name.endswith(("_at", "_until")) and column.type.python_type is datetime
+    ]
+    listed = ", ".join(instants)
+    return (
+        f"SELECT min(at) AS at FROM {table.name}, unnest(ARRAY[{listed}]) AS at"  # noqa: S608
+        " WHERE at > :now"
+    )
+
+
+_NEXT_AT = "SELECT min(at) AS next_at FROM ({}) every".format(  # noqa: S608 - constants only
+    " UNION ALL ".join(
+        _next_at_of(table)
+        for table in metadata.sorted_tables
+        if any(column.name.endswith(("_at", "_until")) for column in table.columns)
+    )
+)
