@@ -364,6 +364,12 @@ def _this_task() -> "asyncio.Task[Any]":
     return task
 
 
+def _names_an_instant(column: Any) -> bool:
+    """Say whether a column holds simulated time; the server's own notes hold the real one."""
+    named = column.name.endswith(("_at", "_until")) and column.server_default is None
+    return named and column.type.python_type is datetime
+
+
 def _next_at_of(table: Any) -> str:
     """Return a statement for the next instant that rows of a table name.
 
@@ -374,7 +380,7 @@ def _next_at_of(table: Any) -> str:
         if column.name == "dispatched_at"
         else column.name
         for column in table.columns
-        if column.name.endswith(("_at", "_until")) and column.type.python_type is datetime
+        if _names_an_instant(column)
     ]
     listed = ", ".join(instants)
     return (
@@ -387,6 +393,6 @@ _NEXT_AT = "SELECT min(at) AS next_at FROM ({}) every".format(  # noqa: S608 - c
     " UNION ALL ".join(
         _next_at_of(table)
         for table in metadata.sorted_tables
-        if any(column.name.endswith(("_at", "_until")) for column in table.columns)
+        if any(_names_an_instant(column) for column in table.columns)
     )
 )
