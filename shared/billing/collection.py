@@ -205,7 +205,7 @@ def _after_silence(question: Question, policy: InquiryPolicy, now: datetime) -> 
     seen = question.no_records + 1
     if seen < policy.no_records_needed:
         return _ask_again(question, "the gateway shows no record yet", policy, now, no_records=seen)
-    if now - claim.in_doubt_since >= policy.deadline:
+    if now - claim.in_doubt_since >= policy.deadline and claim.send_number > 1:
         return park(claim, f"lost again and again since {claim.in_doubt_since}", now)
     return Move(
         claim,
@@ -233,14 +233,14 @@ def _ask_again(
     question: Question, cause: str, policy: InquiryPolicy, now: datetime, *, no_records: int
 ) -> Move:
     """Return the next inquiry, at the deadline at the latest, or a person once it is over."""
-    deadline_at = question.claim.in_doubt_since + policy.deadline
-    if now >= deadline_at:
-        return park(question.claim, f"unknown since {question.claim.in_doubt_since}: {cause}", now)
     inquiries = question.inquiries + 1
+    inquire_at = policy.next_at(now, question.claim.in_doubt_since, inquiries)
+    if inquire_at is None:
+        return park(question.claim, f"unknown since {question.claim.in_doubt_since}: {cause}", now)
     return Move(
         question.claim,
         AttemptStatus.UNKNOWN,
-        inquire_at=min(now + policy.gap(inquiries), deadline_at),
+        inquire_at=inquire_at,
         unknown_since=question.claim.in_doubt_since,
         inquiries=inquiries,
         no_records=no_records,

@@ -163,7 +163,7 @@ def _after_nothing_done(
             return _refused(claim, "refused by the gateway", claim.refusal, now)
         cause = "refused, while an earlier send is in doubt and the payment stands as before"
         return _ask_again(question, cause, policy, now)
-    if now - claim.in_doubt_since >= policy.deadline:
+    if now - claim.in_doubt_since >= policy.deadline and claim.send_number > 1:
         return park_refund(claim, _lost(claim), now)
     return RefundMove(
         claim,
@@ -222,14 +222,14 @@ def _ask_again(
 ) -> RefundMove:
     """Return the next inquiry, at the deadline at the latest, or a person once it is over."""
     claim = question.claim
-    deadline_at = claim.in_doubt_since + policy.deadline
-    if now >= deadline_at:
-        return park_refund(claim, f"unknown since {claim.in_doubt_since}: {cause}", now)
     inquiries = question.inquiries + 1
+    inquire_at = policy.next_at(now, claim.in_doubt_since, inquiries)
+    if inquire_at is None:
+        return park_refund(claim, f"unknown since {claim.in_doubt_since}: {cause}", now)
     return RefundMove(
         claim,
         RefundStatus.UNKNOWN,
-        inquire_at=min(now + policy.gap(inquiries), deadline_at),
+        inquire_at=inquire_at,
         unknown_since=claim.doubted_since,
         inquiries=inquiries,
         refusal=claim.refusal,

@@ -1,7 +1,7 @@
 """The policies by which endings become rows: when to send again, when to ask, what to doubt."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.billing.attempt import Leases
 from shared.billing.dunning import DunningPolicy
@@ -44,6 +44,8 @@ class InquiryPolicy:
     Attributes:
         gaps: Waits between one inquiry and the next; the last one repeats.
         deadline: How long an attempt may stay unknown before a person is called.
+        inquiries_min: How often the gateway is asked about a send before that, however late the
+            first inquiry is: while our own system stood still, nobody could have asked.
         no_records_needed: How many inquiries in a row must find nothing before the same
             ``merchant_uid`` is sent again.
     """
@@ -57,6 +59,7 @@ class InquiryPolicy:
     )
     deadline: timedelta = timedelta(hours=24)
     no_records_needed: int = 2
+    inquiries_min: int = 3
 
     def __post_init__(self) -> None:
         """Refuse a policy that asks without pause, or that concludes without asking."""
@@ -66,10 +69,24 @@ class InquiryPolicy:
         if self.no_records_needed < 1:
             message = f"no_records_needed must be 1 or more, not {self.no_records_needed}"
             raise InvalidPolicyError(message)
+        if self.inquiries_min < 1:
+            message = f"inquiries_min must be 1 or more, not {self.inquiries_min}"
+            raise InvalidPolicyError(message)
 
     def gap(self, inquiries: int) -> timedelta:
         """Return the wait after the ``inquiries``-th inquiry."""
         return self.gaps[min(inquiries, len(self.gaps)) - 1]
+
+    def next_at(self, now: datetime, in_doubt_since: datetime, inquiries: int) -> datetime | None:
+        """Return when to ask again after the ``inquiries``-th inquiry; None if a person is to.
+
+        The last inquiry within the deadline is at its very end; what is later is late already, and
+        waits no longer than it must.
+        """
+        deadline_at = in_doubt_since + self.deadline
+        if now < deadline_at:
+            return min(now + self.gap(inquiries), deadline_at)
+        return now + self.gaps[0] if inquiries < self.inquiries_min else None
 
 
 @dataclass(frozen=True, slots=True)

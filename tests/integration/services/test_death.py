@@ -395,7 +395,11 @@ class TestInquiryMessages:
 
         monkeypatch.setattr(world.gateway, "records_of", fail)
         world.pass_time(DAY)
-        assert world.run(world.inquire([claim.attempt_id])) == ["parked"]
+        endings = []
+        for _ in range(world.rules.inquiry.inquiries_min):
+            endings += world.run(world.inquire([claim.attempt_id]))
+            world.pass_time(FIRST_GAP)
+        assert endings == ["unknown", "unknown", "parked"]
 
     def test_an_attempt_that_has_ended_is_not_asked_about(self, world: World) -> None:
         invoice_id = world.run(world.open_invoices())[0]

@@ -484,6 +484,8 @@ class TestDeaths:
         world.pass_time(QUIET)
         assert world.run(desk.inquire([refund_id])) == ["unknown"]
         world.pass_time(DAY)
+        assert world.run(desk.inquire([refund_id])) == ["unknown"]
+        world.pass_time(timedelta(seconds=30))
         assert world.run(desk.inquire([refund_id])) == ["parked"]
 
     def test_a_row_that_cannot_be_asked_about_calls_a_person_when_its_time_is_over(

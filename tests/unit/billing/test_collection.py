@@ -1,6 +1,7 @@
 """Every ending and every finding, as a table of whole moves."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
@@ -379,9 +380,37 @@ FOUND: Final[dict[str, tuple[Question, Finding, Move]]] = {
         ),
     ),
     "nothing twice, a day later": (
+        made.question(replace(DAY_OLD, send_number=2), inquiries=30, no_records=1),
+        NoRecord(),
+        parked_move(
+            replace(DAY_OLD, send_number=2), f"lost again and again since {DAY_OLD.claimed_at}"
+        ),
+    ),
+    "nothing twice, a day after the only send": (
         made.question(DAY_OLD, inquiries=30, no_records=1),
         NoRecord(),
-        parked_move(DAY_OLD, f"lost again and again since {DAY_OLD.claimed_at}"),
+        Move(
+            DAY_OLD,
+            AttemptStatus.WAITING,
+            next_attempt_at=NOW,
+            unknown_since=DAY_OLD.claimed_at,
+            declines=DAY_OLD.declines,
+            message=NO_RECORD_TWICE,
+        ),
+    ),
+    "nothing the first time anyone could ask, a day later": (
+        made.question(DAY_OLD),
+        NoRecord(),
+        Move(
+            DAY_OLD,
+            AttemptStatus.UNKNOWN,
+            inquire_at=NOW + RULES.inquiry.gaps[0],
+            unknown_since=DAY_OLD.claimed_at,
+            inquiries=1,
+            no_records=1,
+            declines=DAY_OLD.declines,
+            message=NO_RECORD_YET,
+        ),
     ),
     "nothing yet, a day later": (
         made.question(DAY_OLD, inquiries=30),

@@ -311,7 +311,30 @@ def test_nothing_stays_unknown_past_the_deadline_when_it_is_asked_on_time(
         now = move.inquire_at
         move = after_inquiry(asked(claim, move), StillUnresolved("HTTP 500"), rules, now)
     assert move.attempt_status is AttemptStatus.PARKED
-    assert now - claim.claimed_at <= rules.inquiry.deadline
+    policy = rules.inquiry
+    # Where the gaps are as long as the deadline, the fewest inquiries take longer.
+    late = (policy.inquiries_min - 1) * policy.gaps[0]
+    assert now - claim.claimed_at <= policy.deadline + late
+
+
+@given(made.claims(), made.RULE_SETS, st.timedeltas(timedelta(0), timedelta(days=60)))
+def test_an_outage_of_ours_leaves_nobody_to_a_person_unasked(
+    claim: Claim, rules: CollectionRules, outage: timedelta
+) -> None:
+    """While our own system stands still nobody asks, and that says nothing of the gateway."""
+    move = after_send(claim, Unknown("reset"), rules, claim.claimed_at)
+    assert move.inquire_at is not None
+    now, asked_times = move.inquire_at + outage, 0
+    while move.attempt_status is AttemptStatus.UNKNOWN:
+        move = after_inquiry(asked(claim, move), NoRecord(), rules, now)
+        asked_times += 1
+        now = move.inquire_at or now
+    sent_once = claim.send_number == 1
+    needed = rules.inquiry.no_records_needed
+    if move.attempt_status is AttemptStatus.PARKED:
+        assert not sent_once or asked_times >= rules.inquiry.inquiries_min
+    if sent_once and needed <= rules.inquiry.inquiries_min:
+        assert (move.attempt_status, asked_times) == (AttemptStatus.WAITING, needed)
 
 
 @given(made.questions(), st.builds(Conflict, st.text()), made.RULE_SETS, made.INSTANTS)

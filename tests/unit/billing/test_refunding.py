@@ -99,9 +99,19 @@ class TestUnknown:
         late = claim(claimed_at=NOW - DEADLINE + timedelta(seconds=9))
         move = inquire(late, StillUnresolved("HTTP 500"), inquiries=30)
         assert move.inquire_at == NOW + timedelta(seconds=9)
-        over = inquire(claim(claimed_at=NOW - DEADLINE), StillUnresolved("HTTP 500"))
+        over = inquire(claim(claimed_at=NOW - DEADLINE), StillUnresolved("HTTP 500"), inquiries=2)
         assert over.status is RefundStatus.PARKED
         assert over.dead_letter == f"unknown since {NOW - DEADLINE}: HTTP 500"
+
+    @pytest.mark.parametrize("inquiries", [0, 1])
+    def test_a_deadline_that_passed_while_nobody_could_ask_calls_nobody_yet(
+        self, inquiries: int
+    ) -> None:
+        late = claim(claimed_at=NOW - 3 * DEADLINE)
+        move = inquire(late, StillUnresolved("HTTP 500"), inquiries=inquiries)
+        assert (move.status, move.inquire_at) == (RefundStatus.UNKNOWN, NOW + FIRST_GAP)
+        again = inquire(late, NotDone(), inquiries=inquiries)
+        assert (again.status, again.next_send_at) == (RefundStatus.WAITING, NOW)
 
     def test_what_does_not_match_is_for_a_person(self) -> None:
         move = inquire(IN_DOUBT, Conflict("another payment"))
@@ -138,7 +148,7 @@ class TestRefusals:
             move = inquire(refused, NotDone(), inquiries=inquiries)
             assert move.status is RefundStatus.UNKNOWN
             assert (move.unknown_since, move.refusal) == (EARLIER, "거절")
-        over = inquire(replace(refused, unknown_since=NOW - DEADLINE), NotDone())
+        over = inquire(replace(refused, unknown_since=NOW - DEADLINE), NotDone(), inquiries=2)
         assert over.status is RefundStatus.PARKED
         assert "refused, while an earlier send is in doubt" in (over.dead_letter or "")
         assert over.events[0].data["message"] == "거절"
