@@ -187,11 +187,16 @@ def after_inquiry(
 def _after_found_decline(
     question: Question, found: Declined, rules: CollectionRules, now: datetime
 ) -> Move:
-    """Return what follows when the gateway shows declines only."""
+    """Return what follows when the gateway shows declines only.
+
+    A refusal as a duplicate spoke of a payment, and of several sends one may be shown before
+    another is: that there is no payment must be seen to last.
+    """
     seen = question.no_records + 1
-    if question.held_by_gateway and seen < rules.inquiry.no_records_needed:
-        # The refusal as a duplicate spoke of a payment; that there is none must be seen to last.
-        cause = "refused as a duplicate, yet the gateway shows declines only"
+    is_doubtful = question.held_by_gateway or question.claim.send_number > 1
+    if is_doubtful and seen < rules.inquiry.no_records_needed:
+        why = "refused as a duplicate" if question.held_by_gateway else "sent more than once"
+        cause = f"{why}, yet the gateway shows declines only"
         return _ask_again(question, cause, rules.inquiry, now, no_records=seen)
     return settle(question.claim, found, rules.dunning, now)
 

@@ -328,6 +328,8 @@ HALF_MINUTE: Final = timedelta(seconds=30)
 FRESH: Final = made.question()
 ASKED_ONCE: Final = made.question(inquiries=1, no_records=1)
 ASKED_OFTEN: Final = made.question(inquiries=40, no_records=0)
+# Of several sends one may be shown before another is.
+SENT_AGAIN: Final = replace(CLAIM, send_number=2)
 HELD: Final = made.question(inquiries=2, no_records=1, held_by_gateway=True)
 DAY_OLD: Final = made.claim(claimed_at=NOW - timedelta(hours=24))
 ALMOST_DAY_OLD: Final = made.claim(claimed_at=NOW - timedelta(hours=22))
@@ -351,6 +353,22 @@ FOUND: Final[dict[str, tuple[Question, Finding, Move]]] = {
             inquiries=1,
             no_records=1,
         ),
+    ),
+    "declined, sent more than once": (
+        made.question(SENT_AGAIN),
+        DECLINED,
+        asked_again(
+            made.question(SENT_AGAIN),
+            "sent more than once, yet the gateway shows declines only",
+            HALF_MINUTE,
+            inquiries=1,
+            no_records=1,
+        ),
+    ),
+    "declined twice, sent more than once": (
+        made.question(SENT_AGAIN, inquiries=1, no_records=1),
+        DECLINED,
+        declined_move(SENT_AGAIN, NOW + timedelta(days=5), PAST_DUE),
     ),
     "declined twice, a duplicate": (
         HELD,
