@@ -1,0 +1,1 @@
+"""Models of the charge and the refund, every state of them, and real rows checked against them."""
