@@ -51,7 +51,8 @@ class Lease:
         try:
             return bool(self._renew(keys=[self._key], args=[self._token, self._duration_ms]))
         except RedisError as error:
-            log.warning("beat_lease_unreachable", error=type(error).__name__)
+            reason = " ".join(str(error).split())
+            log.warning("beat_lease_unreachable", error=type(error).__name__, reason=reason)
             return False
 
     def release(self) -> None:
@@ -77,12 +78,21 @@ class LeaderScheduler(Scheduler):
         )
         self._standby_s = settings.leader_lease_s * _STANDBY_SHARE
         self._leads = False
+        self._is_closed = False
         super().__init__(*args, **kwargs)
         # The leader must come back to renew its lease well before it ends.
         self.max_interval = max(1, int(self._standby_s))
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send what is due if this process leads; return the seconds until the next look."""
+        """Send what is due if this process leads; return the seconds until the next look.
+
+        Raises:
+            SystemExit: It was closed, by the signal to end. That raises it as well, in the middle
+                of whatever is done; what is done then, an exchange with the broker above all, may
+                turn it into an error of its own, which Celery survives.
+        """
+        if self._is_closed:
+            raise SystemExit
         leads = self._lease.hold()
         if leads != self._leads:
             self._leads = leads
@@ -92,7 +102,8 @@ class LeaderScheduler(Scheduler):
         return min(super().tick(*args, **kwargs), self._standby_s)
 
     def close(self) -> None:
-        """Give the lease up and close."""
+        """Give the lease up and close, for good."""
+        self._is_closed = True
         if self._leads:
             self._lease.release()
         super().close()

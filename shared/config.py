@@ -3,9 +3,18 @@
 import enum
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import parse_qs
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError, model_validator
+from pydantic import (
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableError
 
@@ -22,6 +31,7 @@ Seconds = Annotated[float, Field(gt=0, le=315_360_000, allow_inf_nan=False)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 S = TypeVar("S", bound="ReceiverSettings")
 SecondsList = Annotated[tuple[Seconds, ...], Field(min_length=1)]
+_CERT_REQS = frozenset({"required", "optional", "none"})
 
 
 class LogFormat(enum.StrEnum):
@@ -59,6 +69,11 @@ class ReceiverSettings(BaseSettings):
 
     log_format: LogFormat = LogFormat.JSON
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _says_tls_rightly(cls, url: SecretStr) -> SecretStr:
+        return require_readable_tls(url)
 
 
 class Settings(ReceiverSettings):
@@ -173,6 +188,26 @@ class Settings(ReceiverSettings):
     def catch_up_policy(self) -> CatchUpPolicy:
         """What is billed after the scheduler stood still."""
         return CatchUpPolicy(self.catch_up, self.catch_up_periods_max)
+
+
+def require_readable_tls(redis_url: SecretStr) -> SecretStr:
+    """Return an address of Redis whose TLS every client of ours understands in the same way.
+
+    Celery's and redis-py's differ on what else they would take, and say it late or not at all.
+
+    Raises:
+        ValueError: It says what is wrong and nothing of the address.
+    """
+    head, _, query = redis_url.get_secret_value().partition("?")
+    said = {name: values[-1] for name, values in parse_qs(query).items() if name.startswith("ssl_")}
+    if said and not head.startswith("rediss://"):
+        raise ValueError(f"{', '.join(said)}: only rediss://… speaks TLS")
+    if said.get("ssl_cert_reqs", "required") not in _CERT_REQS:
+        raise ValueError("ssl_cert_reqs must be required, optional or none")
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        if name in said and not Path(said[name]).is_file():
+            raise ValueError(f"{name}: there is no file {said[name]}")
+    return redis_url
 
 
 def load() -> Settings:

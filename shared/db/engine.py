@@ -93,11 +93,11 @@ def connect(url: str, *, connections_max: int, statement_timeout_s: float = 30.0
             ),
         },
     )
-    event.listen(engine.sync_engine, "handle_error", _forget_rows)
+    event.listen(engine.sync_engine, "handle_error", forget_rows)
     return Database(engine)
 
 
-def _forget_rows(context: ExceptionContext) -> None:
+def forget_rows(context: ExceptionContext) -> None:
     """Take the server's DETAIL out of an error: it repeats the failing row, key and buyer."""
     original, wrapped = context.original_exception, context.sqlalchemy_exception
     if not isinstance(original, psycopg.Error) or original.diag.message_primary is None:

@@ -1,6 +1,8 @@
 """Migrations from the command line: ``python -m shared.db.migrate upgrade|downgrade|…``.
 
 An advisory lock makes several processes that start at once wait for the first one's migration.
+What our processes' roles may do is granted with every upgrade to the newest revision; where the
+owner of the tables may make no role, ``roles`` prints what an administrator of the server runs.
 """
 
 import argparse
@@ -11,17 +13,29 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from shared.db.engine import driver_url
+from shared.db import roles
+from shared.db.engine import driver_url, forget_rows
 
 POSTGRESQL_VERSION_MIN = 140_000
 _LOCK = 726_582_000
+_MISSING = (
+    "migrated, but this login may not make these roles: {}. An administrator of the server runs"
+    " what `python -m shared.db.migrate roles` prints; the next upgrade grants them their rights."
+    " Whoever connects as the owner of the tables needs none of them."
+)
+_LEFT = (
+    "migrated; these roles have no rights here any more and stay, since logins or other databases"
+    " use them, or this login may not drop them: {}"
+)
 
 
 class UnsupportedServerError(Exception):
@@ -51,7 +65,8 @@ def locked(url: str) -> Iterator[Connection]:
     Raises:
         UnsupportedServerError: The server is too old.
     """
-    engine = create_engine(driver_url(url), poolclass=NullPool)
+    engine = create_engine(driver_url(url), poolclass=NullPool, hide_parameters=True)
+    event.listen(engine, "handle_error", forget_rows)
     try:
         with engine.begin() as connection:
             version = connection.scalar(text("SELECT current_setting('server_version_num')::int"))
@@ -64,16 +79,29 @@ def locked(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database to a revision; nothing happens where it is there already."""
+def upgrade(url: str, revision: str = "head") -> tuple[str, ...]:
+    """Bring the database to a revision; nothing happens where it is there already.
+
+    Returns the roles to which nothing could be granted, since the server does not have them.
+    """
     with locked(url) as connection:
-        command.upgrade(alembic_config(connection), revision)
+        config = alembic_config(connection)
+        command.upgrade(config, revision)
+        # The grants are those of the newest revision's tables.
+        newest = ScriptDirectory.from_config(config).get_current_head()
+        if MigrationContext.configure(connection).get_current_revision() != newest:
+            return ()
+        return roles.settle(connection)
 
 
-def downgrade(url: str, revision: str) -> None:
-    """Take the database back to a revision; ``base`` removes every table."""
+def downgrade(url: str, revision: str) -> tuple[str, ...]:
+    """Take the database back to a revision; ``base`` removes every table.
+
+    Returns the roles that have no grant here any more and could not be dropped all the same.
+    """
     with locked(url) as connection:
         command.downgrade(alembic_config(connection), revision)
+        return () if roles.held(connection) else roles.existing(connection)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,8 +111,12 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("upgrade").add_argument("revision", nargs="?", default="head")
     commands.add_parser("downgrade").add_argument("revision")
     commands.add_parser("current")
+    commands.add_parser("roles")
     commands.add_parser("revision").add_argument("-m", "--message", required=True)
     options = parser.parse_args(arguments)
+    if options.command == "roles":
+        print(roles.script(), end="")
+        return 0
     try:
         url = _DatabaseOnly().database_url.get_secret_value()
     except ValidationError:
@@ -93,9 +125,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         match options.command:
             case "upgrade":
-                upgrade(url, options.revision)
+                _tell(_MISSING, upgrade(url, options.revision))
             case "downgrade":
-                downgrade(url, options.revision)
+                _tell(_LEFT, downgrade(url, options.revision))
             case "current":
                 with locked(url) as connection:
                     command.current(alembic_config(connection))
@@ -106,6 +138,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"migration failed: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
+
+
+def _tell(words: str, named: tuple[str, ...]) -> None:
+    if named:
+        print(words.format(", ".join(named)), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """How Celery is set up in every process, each setting with its reason."""
 
+import ssl
 from typing import Any
+
+from kombu.utils.url import parse_url
 
 from shared.config import Settings
 from shared.jobs.broker import read_messages_with_care
@@ -15,8 +18,11 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     """Return Celery's configuration for these settings."""
     read_messages_with_care()
     longest_task_s = settings.send_window_s + settings.gateway_total_timeout_s
+    broker_url = settings.redis_url.get_secret_value()
     return {
-        "broker_url": settings.redis_url.get_secret_value(),
+        "broker_url": broker_url,
+        # Flower reads TLS from here only, and Celery trusts any server whose URL leaves it open.
+        "broker_use_ssl": _tls(broker_url),
         "broker_connection_retry_on_startup": True,
         # Never give up on the broker: rows are kept, and whoever waits loses nothing.
         "broker_connection_max_retries": None,
@@ -66,3 +72,13 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         },
         "beat_scheduler": "scheduler.leader:LeaderScheduler",
     }
+
+
+def _tls(broker_url: str) -> dict[str, Any] | None:
+    """Return a broker's options of TLS as its URL says them, or None where it asks for none.
+
+    What the URL leaves open is checked, as every other client of ours does it.
+    """
+    if not broker_url.startswith("rediss://"):
+        return None
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **parse_url(broker_url).get("ssl", {})}

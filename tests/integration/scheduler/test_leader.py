@@ -176,8 +176,18 @@ class TestScheduler:
         become(leader.ticks)
         assert not other.ticks()
         other.close()
-        assert not other.ticks()
         become(leader.ticks)
+
+    def test_one_that_was_told_to_end_ends_although_the_signal_was_lost_in_an_exchange(
+        self, beats: tuple[Ticking, Ticking]
+    ) -> None:
+        leader, other = beats
+        become(leader.ticks)
+        leader.close()
+
+        with pytest.raises(SystemExit):
+            leader.tick()
+        become(other.ticks)
 
 
 def test_a_redis_that_was_never_there_makes_nobody_leader() -> None:
