@@ -5,7 +5,7 @@ PYTHON ?= python3
 LOCAL := $(PYTHON) deploy/local.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint check bench env clean crash test-simulation mutants chaos
+.PHONY: help demo up down test lint check bench audit sbom env clean crash test-simulation mutants chaos
 
 ##@ Run
 
@@ -31,6 +31,12 @@ check: ## lint, then test
 
 bench: ## measure against the plain design; ARGS="..." passes arguments on
 	@$(LOCAL) bench $(ARGS)
+
+audit: ## ask for known vulnerabilities of what is locked (exit status 75: nobody answered)
+	@$(LOCAL) audit $(ARGS)
+
+sbom: ## write what the image is made of to .dalmada/artefacts/sbom.cdx.json
+	@$(LOCAL) sbom $(ARGS)
 
 ##@ Prove
 

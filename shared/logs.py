@@ -2,7 +2,8 @@
 
 One canonical line a task tells what it did, with its ids, outcome and duration. Neither a billing
 key nor anything of a person is ever a value in a line: tasks carry ids only, and the HTTP client's
-own lines, which hold addresses, are silenced.
+own lines, which hold addresses, are silenced. DEBUG is for lines of ours: at that level libraries
+repeat whole messages.
 """
 
 import logging
@@ -14,6 +15,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from shared.config import LogFormat
 
 _SECRET_KEYS = frozenset({"customer_uid", "imp_key", "imp_secret", "access_token", "authorization"})
+_OURS = ("dalmada", "scheduler", "shared", "worker")
 # Below WARNING these write addresses of requests, which carry ids of payments and buyers.
 _QUIET = ("httpx", "httpcore", "aiohttp", "stamina")
 
@@ -60,7 +62,11 @@ def configure(log_format: LogFormat, level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    # Celery's pool writes what a task is called with, which is what a merchant's command says.
+    root.setLevel(max(threshold, logging.INFO))
+    for name in _OURS:
+        logging.getLogger(name).setLevel(threshold)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -32,6 +32,7 @@ from shared.jobs.contracts import WEBHOOK_QUEUE
 from shared.jobs.enqueue import RedisEnqueue
 from shared.logs import configure
 from worker.receiver_body import UnreadableError, read
+from worker.receiver_protocol import CONNECTIONS_MAX, BoundedProtocol
 from worker.receiver_sender import is_within, sender
 
 log = structlog.get_logger("dalmada.receiver")
@@ -40,8 +41,8 @@ R = TypeVar("R")
 # PortOne waits 15 seconds when it sends again, and sends only once if nothing else was agreed.
 _BODY_TIMEOUT_S = 5.0
 _BROKER_TIMEOUT_S = 3.0
-_CONNECTIONS_MAX = 32
-_REQUESTS_MAX = 512
+_BROKER_CONNECTIONS_MAX = 32
+_OK = 200
 _AWAY = (RedisError, OSError, TimeoutError)
 
 Work = Callable[[Request, dict[str, str]], Awaitable[tuple[int, str]]]
@@ -77,11 +78,12 @@ class Receiver:
         try:
             taken = await _within(_BROKER_TIMEOUT_S, self._take(webhook))
         except _AWAY as error:
-            log.warning("broker_away", error=type(error).__name__)
+            reason = " ".join(str(error).split())
+            log.warning("broker_away", error=type(error).__name__, reason=reason)
             return 503, "the broker is away: send this webhook again later"
         if not taken:
             return 503, "too many webhooks wait: send this one again later"
-        return 200, "ok"
+        return _OK, "ok"
 
     async def _take(self, webhook: ReceiveWebhook) -> bool:
         """Put a webhook on the queue, unless too many wait there."""
@@ -96,7 +98,7 @@ class Receiver:
             self.full = await _within(_BROKER_TIMEOUT_S, self._is_full())
         except _AWAY:
             return 503, "the broker is away"
-        return 200, "ok"
+        return _OK, "ok"
 
     async def _is_full(self) -> bool:
         return await self.enqueue.waiting(WEBHOOK_QUEUE) >= self.settings.webhook_queue_max
@@ -133,12 +135,15 @@ async def _answer(request: Request, work: Work) -> Response:
         status, words = 400, "the body did not come whole"
     log.info(
         "request_done",
-        path=request.url.path,
+        # Not that of the URL, which is made of the header Host and whatever that holds.
+        path=request.scope["path"],
         status=status,
         duration_s=round(time.perf_counter() - started_s, 4),
         **line,
     )
-    return PlainTextResponse(words + "\n", status)
+    # The rest of what was refused is not read.
+    headers = {} if status == _OK else {"connection": "close"}
+    return PlainTextResponse(words + "\n", status, headers)
 
 
 def application(
@@ -146,13 +151,16 @@ def application(
 ) -> Starlette:
     """Return the receiver as an ASGI application."""
     receiver = Receiver(settings, enqueue)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/webhooks/portone", receiver.webhook, methods=["POST"]),
             Route("/healthz", receiver.health, methods=["GET"]),
         ],
         lifespan=lifespan,
     )
+    # Where to would be made of the header Host.
+    app.router.redirect_slashes = False
+    return app
 
 
 def create() -> Starlette:
@@ -175,7 +183,7 @@ def broker(url: str) -> Redis:
     """Return a client that gives up soon: whoever waits for an answer does not wait for Redis."""
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=_CONNECTIONS_MAX,
+        max_connections=_BROKER_CONNECTIONS_MAX,
         timeout=_BROKER_TIMEOUT_S,
         socket_connect_timeout=1.0,
         socket_timeout=2.0,
@@ -201,7 +209,9 @@ def main() -> None:
         factory=True,
         access_log=False,
         h11_max_incomplete_event_size=16_384,
-        limit_concurrency=_REQUESTS_MAX,
+        http=BoundedProtocol,
+        # One above what it keeps: all of these are requests that are here whole.
+        limit_concurrency=CONNECTIONS_MAX + 1,
         log_config=None,
         # Whom to believe about the sender is a setting of ours.
         proxy_headers=False,

@@ -32,6 +32,9 @@ async def read(request: Request) -> ReceiveWebhook:
     Raises:
         UnreadableError: It is too long, of another kind, or says nothing that can be looked up.
     """
+    if {"content-length", "transfer-encoding"} <= set(request.headers):
+        # A proxy before us may have believed the other one, and taken the rest for a request.
+        raise UnreadableError(400, "send content-length or transfer-encoding, and one of them only")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in {_JSON, _FORM}:
         raise UnreadableError(415, f"send {_JSON} or {_FORM}")

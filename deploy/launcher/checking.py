@@ -1,4 +1,4 @@
-"""The commands that check the checkout: env, lint, test, check, bench and clean."""
+"""The commands that check the checkout: env, lint, test, check, audit, sbom, bench and clean."""
 
 import os
 import shutil
@@ -40,6 +40,18 @@ def bench(context: Context) -> NoReturn:
     """Measure; the benchmark starts the servers it needs itself."""
     context.ensure_environment()
     become(context, ["-m", BENCH_MODULE, *context.arguments])
+
+
+def audit(context: Context) -> NoReturn:
+    """Ask whether a package of the production lock has a known vulnerability."""
+    context.ensure_environment()
+    become(context, ["-m", "deploy.audit", *context.arguments])
+
+
+def sbom(context: Context) -> NoReturn:
+    """Write what the production lock holds as a bill of materials."""
+    context.ensure_environment()
+    become(context, ["-m", "deploy.sbom", *context.arguments])
 
 
 def check(context: Context) -> int:

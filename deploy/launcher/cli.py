@@ -26,6 +26,8 @@ _COMMANDS = {
     "lint": ("checking", "run all static checks"),
     "check": ("checking", "lint, then test"),
     "bench": ("checking", "measure: bench [ARGUMENTS]"),
+    "audit": ("checking", "look for known vulnerabilities: audit [PIP-AUDIT ARGUMENTS]"),
+    "sbom": ("checking", "write what the image is made of: sbom [FILE]"),
     "crash": ("proving", "die at every point and pair of points: crash [ARGUMENTS]"),
     "simulation": ("proving", "live through seeded years: simulation [ARGUMENTS]"),
     "mutants": ("proving", "plant faults, each must be caught: mutants [ARGUMENTS]"),
@@ -34,7 +36,7 @@ _COMMANDS = {
     "clean": ("checking", "remove .venv, caches and stored data"),
 }
 _PASSING_ON = frozenset(
-    {"test", "check", "bench", "run", "crash", "simulation", "mutants", "chaos"}
+    {"test", "check", "bench", "audit", "sbom", "run"} | {"crash", "simulation", "mutants", "chaos"}
 )
 _MIN_PYTHON = (3, 11)
 

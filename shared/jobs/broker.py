@@ -3,9 +3,14 @@
 Messages are hostile input, and anyone who can write to the broker can push anything onto a list.
 Left to itself, the consumer ends the process on text that is no JSON, and takes half an envelope
 for a lost connection. It has been popped by then and cannot be worked, so it is logged and dropped.
+
+What an envelope says of itself is believed no further than it has to be. A message goes back to the
+list it was taken from, whatever it says of its way. Its body is text in UTF-8: nothing is unpacked,
+since a kilobyte can be packed that unpacks to a gigabyte.
 """
 
 import base64
+from queue import Empty
 from typing import Any
 
 import structlog
@@ -14,16 +19,71 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 log = structlog.get_logger(__name__)
 
 
+class CarefulQoS(redis.QoS):
+    """Gives messages back that nobody acknowledged, past what cannot be read."""
+
+    # The stubs leave these out, as they do below.
+    channel: Any
+    _remove_from_indices: Any
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's
+        """Put one message back; forget it if there is no message under the tag."""
+        try:
+            super().restore_by_tag(tag, client=client, leftmost=leftmost)
+        except self.channel.passed_on:
+            raise
+        except Exception as error:  # noqa: BLE001 - else it would stand before all others for ever
+            log.error("message_not_restored", error=type(error).__name__)  # noqa: TRY400 - no words
+            self._remove_from_indices(tag).execute()
+
+
 class CarefulChannel(redis.Channel):
     """Reads one list after another, past what cannot be read."""
 
+    QoS = CarefulQoS
+
+    connection: Any
+    _fanout_to_queue: dict[str, str]
+
+    @property
+    def passed_on(self) -> tuple[type[Exception], ...]:
+        """What the consumer knows how to deal with."""
+        return Empty, *self.connection.connection_errors, *self.connection.channel_errors
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            # The stubs leave it out.
             return super()._brpop_read(**options)  # type: ignore[misc]
-        except (ValueError, RecursionError) as error:
-            log.error("message_unreadable", error=type(error).__name__)  # noqa: TRY400
+        except self.passed_on:
+            raise
+        except Exception as error:  # noqa: BLE001 - kombu's JSON builds objects, which can fail in any way
+            log.error("message_unreadable", error=type(error).__name__)  # noqa: TRY400 - no words
             return None
+
+    def _receive_one(self, client: Any) -> Any:
+        try:
+            return super()._receive_one(client)  # type: ignore[misc]
+        except self.passed_on:
+            raise
+        except Exception as error:  # noqa: BLE001 - the same
+            log.error("broadcast_unreadable", error=type(error).__name__)  # noqa: TRY400 - no words
+            return None
+
+    def _deliver_fanout_message(self, message: Any, exchange: str) -> bool:
+        self.connection.tell(message, self._fanout_to_queue[exchange])
+        return True
+
+    def _do_restore_message(
+        self,
+        payload: Any,
+        exchange: str,  # noqa: ARG002 - the list is known without asking the broker for the way
+        routing_key: str,
+        pipe: Any,
+        leftmost: bool = False,  # noqa: FBT001, FBT002 - kombu's
+    ) -> None:
+        if _is_envelope(payload):
+            super()._do_restore_message(payload, "", routing_key, pipe, leftmost)  # type: ignore[misc]
+        else:
+            log.error("message_not_restored", error="NoEnvelope")
 
 
 class CarefulTransport(redis.Transport):
@@ -35,7 +95,28 @@ class CarefulTransport(redis.Transport):
         if not _is_envelope(message):
             log.error("message_without_envelope", queue=queue)
             return
+        _tame(message)
+        properties = message["properties"]
+        properties["delivery_info"] = {
+            "exchange": "",
+            "routing_key": queue,
+            "redelivered": properties["delivery_info"].get("redelivered") is True,
+        }
         super()._deliver(message, queue)
+
+    def tell(self, message: Any, queue: str) -> None:
+        """Hand on what was told to everybody; it has been popped from no list."""
+        if not _is_envelope(message):
+            log.error("broadcast_without_envelope")
+            return
+        _tame(message)
+        super()._deliver(message, queue)
+
+
+def _tame(message: dict[str, Any]) -> None:
+    """Have a body taken for what it must be; whatever else it is cannot be read then."""
+    message["headers"].pop("compression", None)
+    message["content-encoding"] = "utf-8"
 
 
 def _is_envelope(message: Any) -> bool:

@@ -4,6 +4,9 @@ A merchant's command names people and billing keys. Celery repeats a message's a
 (``task-received``, and ``task-sent`` from the merchant's own process), to ``celery inspect``, and
 whole in its logs when it makes nothing of a message. Shown is only what our own messages carry:
 ids. The rest reads ``hidden``.
+
+Messages are hostile input besides. Nothing but our own tasks can be asked for, nothing runs after
+them, nothing waits in a worker, and nobody steers a worker from afar.
 """
 
 import re
@@ -19,6 +22,7 @@ from celery.exceptions import InvalidTaskError
 from celery.utils.log import get_logger
 from celery.utils.saferepr import saferepr
 from celery.worker.consumer import Consumer
+from celery.worker.control import Panel
 from celery.worker.request import Request
 
 from shared.jobs.contracts import JOBS
@@ -40,6 +44,15 @@ _EXCEPTION = re.compile(r"[\w.]+")
 _FRAME = re.compile(r'^ +File ".*", line \d+, in .*$', re.MULTILINE)
 _NO_CALL = "it is no call as Celery's protocol writes one"
 _TASK = re.compile(r"[a-z_.]{1,64}")
+_TASK_ID = re.compile(r"[!-~]{1,128}")
+# Of a message's headers. Any other may be left out, so it is: some would run further tasks.
+_HEADERS_TAKEN = ("id", "task", "expires", "argsrepr", "kwargsrepr")
+_ANCESTORS = ("root_id", "parent_id")
+# What may be asked of a worker over the broker: to look, and what Flower asks again and again.
+ANSWERED = frozenset(
+    {"active", "active_queues", "clock", "conf", "enable_events", "ping", "query_task"}
+    | {"registered", "reserved", "revoked", "scheduled", "stats"}
+)
 
 log = structlog.get_logger(__name__)
 _celery_log = get_logger(__name__)
@@ -128,26 +141,23 @@ class QuietRequest(Request):
 
     def __init__(self, message: Any, **options: Any) -> None:
         """Take a message, and refuse one whose parts Celery would stumble over later."""
+        given = options.pop("headers", None)
+        headers = _headers(message.headers if given is None else given)
         try:
-            super().__init__(message, **options)
+            super().__init__(message, headers=headers, **options)
         except InvalidTaskError:
-            raise EnvelopeError("headers.eta and headers.expires must be ISO 8601") from None
+            raise EnvelopeError("headers.expires must be ISO 8601") from None
         except (KeyError, TypeError, ValueError):
             raise EnvelopeError(_NO_CALL) from None
-        task_id: object = self.id
-        if not isinstance(task_id, str) or not task_id:
-            raise EnvelopeError("headers.id must be text")
         if not isinstance(self._args, list | tuple) or not isinstance(self._kwargs, dict):
             raise EnvelopeError("the body must be [[], {keyword arguments}, {}]")
         embedded: object = self._payload[2]
         if not isinstance(embedded, dict | None) or any((embedded or {}).values()):
             raise EnvelopeError("nothing may follow a message: leave callbacks and chains out")
-        # Another name could be anything, and would be shown instead of the task's.
-        self.name = self.type  # type: ignore[misc]  # the stubs take it for a property
         # Whoever does not write Celery's own headers sends no texts of the arguments.
         self._argsrepr = shown_arguments(self.type, self._text(self._argsrepr, self._args))
         self._kwargsrepr = shown_arguments(self.type, self._text(self._kwargsrepr, self._kwargs))
-        self._request_dict.update(argsrepr=self._argsrepr, kwargsrepr=self._kwargsrepr, shadow=None)
+        self._request_dict.update(argsrepr=self._argsrepr, kwargsrepr=self._kwargsrepr)
 
     @staticmethod
     def _text(given: object, arguments: object) -> str:
@@ -156,6 +166,23 @@ class QuietRequest(Request):
     def info(self, safe: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002 - Celery's
         """Return what ``celery inspect`` and Flower show of a message that is here."""
         return super().info(safe=True)
+
+
+def _headers(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a message's headers that are taken."""
+    if "id" not in given:
+        raise EnvelopeError(_NO_CALL)
+    if not _is_id(given["id"]):
+        raise EnvelopeError("headers.id must be text: 128 visible ASCII characters at most")
+    if given.get("eta") is not None:
+        # A worker holds a limited number of these, and then takes no more messages in.
+        raise EnvelopeError("nothing waits in a worker: leave headers.eta out")
+    taken = {name: given[name] for name in _HEADERS_TAKEN if name in given}
+    return taken | {name: given[name] for name in _ANCESTORS if _is_id(given.get(name))}
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and _TASK_ID.fullmatch(value) is not None
 
 
 class QuietTask(Task[Any, Any]):
@@ -169,6 +196,24 @@ class QuietConsumer(Consumer):
 
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
+    strategies: dict[str, Any]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Be a consumer that neither others of its kind nor anybody else tells what to do."""
+        for name in Panel.data.keys() - ANSWERED:
+            del Panel.data[name]
+        alone = {"without_mingle": True, "without_gossip": True}
+        options["worker_options"] = {**(options.get("worker_options") or {}), **alone}
+        super().__init__(*args, **options)
+
+    def update_strategies(self) -> None:
+        """Know how to take in messages for our tasks, and for none that Celery brings along.
+
+        Those run whatever tasks a message names, with whatever it says, and show it.
+        """
+        super().update_strategies()
+        for name in [name for name in self.strategies if name.startswith("celery.")]:
+            del self.strategies[name]
 
     def keep(self, message: Any, cause: str) -> None:
         """Keep such a message for a person; here there is nowhere to."""

@@ -2,7 +2,7 @@
 
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -20,16 +20,21 @@ REASON = "구매자 변심"
 PRICE, PART = 9_900, 4_000
 
 
-def paid(system: System, workers: int = 1) -> tuple[str, list[Child]]:
-    """Have one renewal paid; return the payment's ``imp_uid`` and the charge workers."""
-    system.subscribe()
+def started(system: System, workers: int = 1) -> list[Child]:
+    """Start everything that refunds need; return the charge workers."""
     children = system.start(workers=workers)
-    commands = [system.command_worker(f"command{number}") for number in range(workers)]
-    for child in commands:
+    for child in [system.command_worker(f"command{number}") for number in range(workers)]:
         ready(child)
+    return children
+
+
+def paid(system: System) -> str:
+    """Have the renewal of one more subscription paid, and return the payment's ``imp_uid``."""
+    before = {record["imp_uid"] for record in system.sandbox.book()}
+    system.subscribe()
     system.wait_until_collected()
-    (record,) = system.sandbox.paid()
-    return str(record["imp_uid"]), children
+    (imp_uid,) = {record["imp_uid"] for record in system.sandbox.paid()} - before
+    return str(imp_uid)
 
 
 def order(imp_uid: str, amount: int = PART, command_id: str | None = None) -> RefundPayment:
@@ -43,25 +48,34 @@ def order(imp_uid: str, amount: int = PART, command_id: str | None = None) -> Re
     )
 
 
-def wait_for_refund(system: System, status: str = "done") -> dict[str, Any]:
-    """Wait until the one refund has ended, and return its row."""
+def refunds_of(system: System, imp_uid: str, condition: str = "true") -> list[dict[str, Any]]:
+    """Return the refunds of one payment for which a condition holds."""
+    statement = f"""
+        SELECT r.* FROM refunds r JOIN payments p ON p.id = r.payment_id
+        WHERE p.imp_uid = %s AND ({condition})
+    """  # noqa: S608 - made of constants only
+    return system.rows(statement, imp_uid)
 
-    ended = "SELECT * FROM refunds WHERE settled_at IS NOT NULL"
-    (refund,) = system.wait(lambda: system.rows(ended), "the refund has ended")
-    assert refund["status"] == status, refund["message"]
-    return refund
+
+def wait_for_refund(system: System, imp_uid: str) -> None:
+    """Wait until a payment's one refund has ended: done."""
+    (refund,) = system.wait(
+        lambda: refunds_of(system, imp_uid, "r.settled_at IS NOT NULL"), "the refund has ended"
+    )
+    assert refund["status"] == "done", refund["message"]
 
 
 def assert_back_once(system: System, imp_uid: str, amount: int = PART) -> None:
     """The gateway gave the money back once, and our rows say the same."""
-    record = next(record for record in system.sandbox.book() if record["imp_uid"] == imp_uid)
+    record = booked(system, imp_uid)
     assert record["cancel_amount"] == amount
     assert [entry["reason"] for entry in record["cancels"]] == [REASON]
     (payment,) = system.rows("SELECT * FROM payments WHERE imp_uid = %s", imp_uid)
     assert payment["cancelled_amount"] == amount
     told = system.rows("SELECT data FROM events WHERE name = 'payment.refunded'")
-    assert [event["data"]["amount"] for event in told] == [amount]
-    assert system.value("SELECT count(*) FROM refunds") == 1
+    of_it = [event["data"] for event in told if event["data"]["imp_uid"] == imp_uid]
+    assert [data["amount"] for data in of_it] == [amount]
+    assert len(refunds_of(system, imp_uid)) == 1
     assert system.value("SELECT count(*) FROM dead_letters") == 0
 
 
@@ -72,6 +86,11 @@ def row_locked(system: System, table: str) -> Iterator[None]:
         connection.execute(f"SELECT FROM {table} FOR UPDATE".encode())
         yield
         connection.rollback()
+
+
+def booked(system: System, imp_uid: str) -> dict[str, Any]:
+    """Return the gateway's record of a payment."""
+    return next(record for record in system.sandbox.book() if record["imp_uid"] == imp_uid)
 
 
 def cancels_seen(system: System, imp_uid: str) -> list[dict[str, Any]]:
@@ -86,7 +105,7 @@ def killed_after_the_row(system: System, imp_uid: str, workers: list[Child]) -> 
         worker.signal(signal.SIGKILL)
     system.publish(order(imp_uid))
     system.wait(
-        lambda: system.value("SELECT count(*) FROM refunds WHERE dispatched_at IS NOT NULL") == 1,
+        lambda: refunds_of(system, imp_uid, "r.dispatched_at IS NOT NULL"),
         "the refund's message is sent",
     )
 
@@ -97,7 +116,7 @@ def killed_before_the_call(system: System, imp_uid: str, workers: list[Child]) -
     system.sandbox.faults(endpoint_latency_ms={"getToken": 60_000})
     system.publish(order(imp_uid))
     system.wait(
-        lambda: system.value("SELECT count(*) FROM refunds WHERE status = 'claimed'") == 1,
+        lambda: refunds_of(system, imp_uid, "r.status = 'claimed'"),
         "the refund is claimed",
     )
     for worker in workers:
@@ -119,7 +138,7 @@ def killed_before_the_reply_is_read(system: System, imp_uid: str, workers: list[
     system.sandbox.cancel_script(imp_uid, [{"ending": "late_success", "delay_s": 0, "hang": True}])
     system.publish(order(imp_uid))
     system.wait(
-        lambda: any(record["cancel_amount"] for record in system.sandbox.book()),
+        lambda: booked(system, imp_uid)["cancel_amount"],
         "the gateway has given the money back",
     )
     for worker in workers:
@@ -133,7 +152,7 @@ def killed_before_the_settlement(system: System, imp_uid: str, workers: list[Chi
     system.wait(lambda: cancels_seen(system, imp_uid), "the cancel is at the gateway")
     with row_locked(system, "refunds"):
         system.wait(
-            lambda: any(record["cancel_amount"] for record in system.sandbox.book()),
+            lambda: booked(system, imp_uid)["cancel_amount"],
             "the gateway has given the money back",
         )
         system.wait(
@@ -147,84 +166,71 @@ def killed_before_the_settlement(system: System, imp_uid: str, workers: list[Chi
             worker.signal(signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    "kill",
-    [
+@pytest.mark.timeout(480)  # Five deaths, one after the other.
+def test_a_worker_killed_at_any_point_of_a_refund_gives_the_money_back_once(
+    system: System,
+) -> None:
+    workers = started(system)
+
+    for kill in (
         killed_after_the_row,
         killed_before_the_call,
         killed_during_the_call,
         killed_before_the_reply_is_read,
         killed_before_the_settlement,
-    ],
-)
-def test_a_worker_killed_at_any_point_of_a_refund_gives_the_money_back_once(
-    system: System, kill: Callable[[System, str, list[Child]], None]
-) -> None:
-    imp_uid, workers = paid(system)
-
-    kill(system, imp_uid, workers)
-    ready(system.worker("successor"))
-
-    wait_for_refund(system)
-    assert_back_once(system, imp_uid)
+    ):
+        imp_uid = paid(system)
+        kill(system, imp_uid, workers)
+        workers = [system.worker("successor")]
+        ready(workers[0])
+        wait_for_refund(system, imp_uid)
+        assert_back_once(system, imp_uid)
 
 
-def test_the_same_command_ten_times_at_once_gives_back_once(system: System) -> None:
-    imp_uid, _ = paid(system, workers=2)
-    wish = order(imp_uid)
+def test_a_refund_that_is_asked_for_many_times_is_sent_once(system: System) -> None:
+    started(system, workers=2)
+    commanded, messaged = paid(system), paid(system)
+
+    # The same command ten times at once.
     system.sandbox.faults(latency_ms=200)
-
+    wish = order(commanded)
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(system.publish, [wish] * 10))
+    wait_for_refund(system, commanded)
 
-    wait_for_refund(system)
-    system.wait(system.idle, "every message is worked")
-    assert_back_once(system, imp_uid)
-    assert len(cancels_seen(system, imp_uid)) == 1
-
-
-def test_the_messages_of_one_refund_twenty_times_send_it_once(system: System) -> None:
-    imp_uid, _ = paid(system, workers=2)
+    # The messages of one refund twenty times.
     system.sandbox.faults(latency_ms=300)
-    system.publish(order(imp_uid))
-    refund_id = system.wait(
-        lambda: [row["id"] for row in system.rows("SELECT id FROM refunds")], "it is asked for"
-    )[0]
-
+    system.publish(order(messaged))
+    (refund,) = system.wait(lambda: refunds_of(system, messaged), "it is asked for")
     for _ in range(10):
         system.publish(
-            SendRefunds(refund_ids=(refund_id,)), InquireRefunds(refund_ids=(refund_id,))
+            SendRefunds(refund_ids=(refund["id"],)), InquireRefunds(refund_ids=(refund["id"],))
         )
+    wait_for_refund(system, messaged)
 
-    wait_for_refund(system)
     system.wait(system.idle, "every message is worked")
-    assert_back_once(system, imp_uid)
-    assert len(cancels_seen(system, imp_uid)) == 1
+    for imp_uid in (commanded, messaged):
+        assert_back_once(system, imp_uid)
+        assert len(cancels_seen(system, imp_uid)) == 1
 
 
-@pytest.mark.parametrize("ending", ["lost_reply", "error_500_done", "bad_gateway_done", "garbage"])
-def test_a_refund_that_was_done_and_not_heard_of_is_read_and_not_repeated(
-    system: System, ending: str
-) -> None:
-    imp_uid, _ = paid(system)
-    system.sandbox.cancel_script(imp_uid, [ending])
+def test_a_refund_not_heard_of_is_read_if_it_was_done_and_else_sent_again(system: System) -> None:
+    done_endings = ("lost_reply", "error_500_done", "bad_gateway_done", "garbage")
+    started(system)
+    done = [paid(system) for _ in done_endings]
+    lost = paid(system)
+    for imp_uid, ending in zip(done, done_endings, strict=True):
+        system.sandbox.cancel_script(imp_uid, [ending])
+    system.sandbox.cancel_script(lost, ["lost_request"])
 
-    system.publish(order(imp_uid))
+    system.publish(*(order(imp_uid) for imp_uid in (*done, lost)))
 
-    wait_for_refund(system)
-    assert_back_once(system, imp_uid)
-    assert len(cancels_seen(system, imp_uid)) == 1
-
-
-def test_a_refund_that_never_arrived_is_sent_again_under_the_same_checksum(
-    system: System,
-) -> None:
-    imp_uid, _ = paid(system)
-    system.sandbox.cancel_script(imp_uid, ["lost_request"])
-
-    system.publish(order(imp_uid))
-
-    wait_for_refund(system)
-    assert_back_once(system, imp_uid)
-    seen = cancels_seen(system, imp_uid)
+    for imp_uid in (*done, lost):
+        wait_for_refund(system, imp_uid)
+        assert_back_once(system, imp_uid)
+    for imp_uid, ending in zip(done, done_endings, strict=True):
+        # Not repeated.
+        assert len(cancels_seen(system, imp_uid)) == 1, ending
+    # What never arrived is sent again under the same checksum.
+    seen = cancels_seen(system, lost)
     assert [request["body"]["checksum"] for request in seen] == [PRICE, PRICE]

@@ -59,12 +59,13 @@ def bury(
 ) -> None:
     """Keep a message for a person and tell of it, as malformed unless it is said otherwise."""
     message: dict[str, object] = {"queue": queue, "args": args, "kwargs": kwargs}
-    said = json.dumps(message, ensure_ascii=False, default=repr)
+    # Celery's JSON builds objects of some kinds, such as a UUID, which can't be stored as they are.
+    said = json.dumps(message, ensure_ascii=False, default=str)
     command_id = kwargs.get("command_id")
     unworked = Unworked(
         task,
         cause,
-        message if len(said) <= KEPT_LENGTH_MAX else said[:_CUT_AT],
+        json.loads(said) if len(said) <= KEPT_LENGTH_MAX else said[:_CUT_AT],
         command_id[:COMMAND_ID_LENGTH_MAX] if isinstance(command_id, str) else None,
         told_as,
     )

@@ -186,6 +186,17 @@ def test_the_level_is_kept_by_everybody(capsys: pytest.CaptureFixture[str]) -> N
     assert events == ["loud", "loud"]
 
 
+def test_libraries_tell_nothing_below_info_since_some_repeat_whole_messages(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure(LogFormat.JSON, "debug")
+    structlog.get_logger("worker.services").debug("ours")
+    for name in ("celery.pool", "kombu", "redis", ""):
+        logging.getLogger(name).debug("planted")
+    events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert events == ["ours"]
+
+
 def test_setting_up_twice_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
     lines = json_lines(capsys)
     configure(LogFormat.JSON, "info")
