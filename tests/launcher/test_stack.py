@@ -58,24 +58,23 @@ class TestDemo:
         assert done.stderr.splitlines()[-1].startswith("dalmada: Flower http://")
 
     def test_a_worker_that_dies_ends_it_with_the_workers_last_words(self, launcher: Path) -> None:
-        done = call(launcher, "demo", "--no-sync", BREAK_WORKERS="scheduler")
+        done = call(launcher, "demo", "--no-sync", BREAK_WORKERS="scheduler", DALMADA_KEEP_LOGS="1")
         assert done.returncode == 1
         # Beat and the scan worker both stand on it; either may be the first to fall.
         assert re.search("(scan|beat) ended unexpectedly: exit status 1", done.stderr)
         assert "  planted: the scheduler does not start" in done.stderr
+        # And its logs are kept, as was asked for.
+        folder = Path(done.stderr.splitlines()[0].partition("logs are kept in ")[2])
+        assert {"postgres.log", "valkey.log", "sandbox.log", "scan.log"} <= {
+            path.name for path in folder.iterdir()
+        }
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds its victim through /proc")
     def test_a_part_that_dies_in_mid_run_ends_it(self, launcher: Path) -> None:
         done = call(launcher, "demo", "--no-sync", KILL_NAME="celerybeat-schedule")
         assert done.returncode == 1
         assert "beat ended unexpectedly: signal SIGKILL" in done.stderr
-
-    def test_logs_are_kept_when_asked_for(self, launcher: Path) -> None:
-        done = call(launcher, "demo", "--no-sync", DALMADA_KEEP_LOGS="1", BREAK_WORKERS="scheduler")
-        folder = Path(done.stderr.splitlines()[0].partition("logs are kept in ")[2])
-        assert {"postgres.log", "valkey.log", "sandbox.log", "scan.log"} <= {
-            path.name for path in folder.iterdir()
-        }
+        assert "logs are kept" not in done.stderr
 
     def test_a_given_url_that_does_not_answer_is_named(self, launcher: Path) -> None:
         done = call(launcher, "demo", "--no-sync", DALMADA_REDIS_URL="redis://127.0.0.1:1/0")

@@ -28,11 +28,11 @@ from shared.billing.use_confirmation import UseConfirmation
 from shared.clock import FixedClock
 from shared.db import claims, subscriptions
 from shared.db.engine import Database, connect
-from shared.db.tables import metadata
 from shared.jobs.contracts import ChargeInvoices as ChargeJob
 from shared.jobs.contracts import InquireAttempts as InquireJob
 from shared.jobs.contracts import Job
 from tests.support.book import BookedGateway
+from tests.support.databases import CLEAR
 from worker.services.charge import ChargeInvoices
 from worker.services.grouping import Grouping
 from worker.services.inquire import InquireAttempts
@@ -52,13 +52,6 @@ LEASES = Leases(
 QUIET = LEASES.lease + LEASES.settle_delay
 RESEND_AFTER = timedelta(seconds=120)
 MONTHLY = Interval(IntervalUnit.MONTH)
-# One statement, whose foreign keys are looked at when every row is gone.
-_CLEAR = "WITH {} SELECT".format(
-    ", ".join(
-        f"{table.name} AS (DELETE FROM {table.name})"  # noqa: S608 - made of constants only
-        for table in metadata.sorted_tables
-    )
-)
 _numbers = itertools.count(1)
 
 
@@ -130,7 +123,7 @@ class World:
 
     async def clear(self) -> None:
         """Empty every table."""
-        await self.rows(_CLEAR)
+        await self.rows(CLEAR)
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -1,4 +1,4 @@
-"""Fresh, migrated databases in milliseconds, copied from a template."""
+"""Fresh, migrated databases, copied from a template or emptied after use."""
 
 import itertools
 import os
@@ -10,8 +10,21 @@ from psycopg import sql
 
 from deploy.launcher.postgres import PostgresServer
 from shared.db import migrate
+from shared.db.tables import metadata
 
+# One statement, whose foreign keys are looked at when every row is gone.
+CLEAR = "WITH {} SELECT".format(
+    ", ".join(
+        f"{table.name} AS (DELETE FROM {table.name})"  # noqa: S608 - made of constants only
+        for table in metadata.sorted_tables
+    )
+)
 _TEMPLATE = "dalmada_template"
+_DISCONNECT = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_RESTART = "SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence"
 _numbers = itertools.count(1)
 
 
@@ -25,7 +38,8 @@ def make_template(postgres: PostgresServer) -> None:
 def fresh_database(postgres: PostgresServer, *, migrated: bool = True) -> Iterator[str]:
     """Yield the address of a new database, and drop it at the end."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+    # By files: the default writes every page to the log as well, which takes four times as long.
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
         sql.Identifier(name), sql.Identifier(_TEMPLATE if migrated else "template0")
     )
     _administer(postgres, create)
@@ -33,6 +47,13 @@ def fresh_database(postgres: PostgresServer, *, migrated: bool = True) -> Iterat
         yield postgres.url_of(name)
     finally:
         _administer(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def empty(url: str) -> None:
+    """Make a used database as good as new: nobody connected, no row, no number taken."""
+    with psycopg.connect(url) as connection:
+        for statement in (_DISCONNECT, CLEAR, _RESTART):
+            connection.execute(statement.encode())
 
 
 def _administer(postgres: PostgresServer, statement: sql.Composed) -> None:

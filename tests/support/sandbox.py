@@ -6,6 +6,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support.certificates import trusted
+
 IMP_KEY = "test-key"
 IMP_SECRET = "test-secret"
 
@@ -16,7 +18,7 @@ class SandboxControl:
     def __init__(self, url: str) -> None:
         """Take the sandbox's address."""
         self.url = url
-        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=10, trust_env=False, verify=trusted())
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +79,10 @@ class SandboxControl:
     def revoke_token(self) -> None:
         """End the live token."""
         self._ask("DELETE", "/_sandbox/token")
+
+    def set_clock(self, offset_s: float) -> None:
+        """Move the sandbox's clock away from the machine's."""
+        self._ask("PUT", "/_sandbox/clock", {"offset_s": offset_s})
 
     def shop(self, parameters: Mapping[str, Any]) -> str:
         """Return the address of a shop's page that opens the window with these parameters."""

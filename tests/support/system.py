@@ -60,7 +60,7 @@ QUICK = {
     "DALMADA_REDISPATCH_AFTER_S": "3",
     "DALMADA_LEADER_LEASE_S": "3",
 }
-_WORK_QUEUES = (
+WORK_QUEUES = (
     CHARGE_QUEUE,
     INQUIRY_QUEUE,
     REFUND_QUEUE,
@@ -74,7 +74,12 @@ PATIENCE_S = 90.0
 
 @dataclass
 class System:
-    """Processes of ours on one database, one broker and one sandbox."""
+    """Processes of ours on one database, one broker and one sandbox.
+
+    Attributes:
+        overrides: Variables of every process, beside the quick ones and in their place.
+        of_one: Variables of a single process, by the stem of its log's name.
+    """
 
     servers: OwnServers
     database_url: str
@@ -82,6 +87,7 @@ class System:
     logs: Path
     overrides: Mapping[str, str] = field(default_factory=dict)
     children: list[Child] = field(default_factory=list)
+    of_one: Callable[[str], Mapping[str, str]] = lambda _: {}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -100,11 +106,12 @@ class System:
 
     def process(self, name: str, *arguments: str) -> Child:
         """Start one process of ours, in the background."""
+        stem = f"{name}-{len(self.children)}"
         child = Child(
             name,
             [sys.executable, *arguments],
-            log=self.logs / f"{name}-{len(self.children)}.log",
-            env=self.environment,
+            log=self.logs / f"{stem}.log",
+            env={**self.environment, **self.of_one(stem)},
             cwd=CHECKOUT,
         )
         self.children.append(child)
@@ -127,13 +134,13 @@ class System:
         child = self.process("receiver", "-m", "worker.receiver", "--port", "0")
         return str(child.wait_for_log(r"^receiver: (http://\S+)$", timeout_s=60)[1])
 
-    def scan_worker(self) -> Child:
-        """Start the worker of the scan queue."""
-        return self._worker("scan", "scheduler.app", "billing.scan", 2)
+    def scan_worker(self, name: str = "scan") -> Child:
+        """Start a worker of the scan queue."""
+        return self._worker(name, "scheduler.app", "billing.scan", 2)
 
-    def beat(self) -> Child:
+    def beat(self, name: str = "beat") -> Child:
         """Start a beat."""
-        return self.process("beat", "-m", "celery", "-A", "scheduler.app", "beat", "-l", "info")
+        return self.process(name, "-m", "celery", "-A", "scheduler.app", "beat", "-l", "info")
 
     def start(self, workers: int = 1) -> list[Child]:
         """Start beat, the scan worker and some charge workers; return these once all are ready."""
@@ -228,7 +235,7 @@ class System:
     def idle(self) -> bool:
         """Whether no message waits and none is being worked, scans left out."""
         with redis.Redis.from_url(self.servers.valkey.url) as client:
-            waiting = sum(client.llen(queue) for queue in _WORK_QUEUES)
+            waiting = sum(client.llen(queue) for queue in WORK_QUEUES)
             held = [json.loads(message) for message in client.hvals("unacked")]
         return not waiting and all(message[2] == SCAN_QUEUE for message in held)
 

@@ -9,8 +9,9 @@ from deploy.launcher.servers import OwnServers
 from shared.clock import WallClock
 from tests.integration.console.commands import Commands
 from tests.support.billing import World, world_of
-from tests.support.databases import fresh_database
+from tests.support.databases import empty, fresh_database
 from tests.support.refunds import RefundBook, RefundDesk
+from worker.console import session
 
 
 @pytest.fixture
@@ -22,15 +23,35 @@ def redis(servers: OwnServers) -> Iterator["Redis"]:
     client.close()
 
 
+@pytest.fixture(scope="module")
+def module_url(servers: OwnServers) -> Iterator[str]:
+    """A migrated database for one module."""
+    with fresh_database(servers.postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(module_url: str) -> str:
+    """The module's database, as good as new."""
+    empty(module_url)
+    return module_url
+
+
 @pytest.fixture
 def dalmada(database_url: str, servers: OwnServers) -> Commands:
-    """The console on a fresh database."""
+    """The console on an empty database."""
     return Commands(
         {
             "DALMADA_DATABASE_URL": database_url,
             "DALMADA_REDIS_URL": servers.valkey.url.removesuffix("/0") + "/7",
         }
     )
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have commands in this process try a lost server again for a second instead of three."""
+    monkeypatch.setattr(session, "_RETRY_FOR_S", 1.0)
 
 
 @pytest.fixture
@@ -47,8 +68,8 @@ def desk(world: World) -> RefundDesk:
     return RefundDesk(world, RefundBook(world.clock))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def empty_url(servers: OwnServers) -> Iterator[str]:
-    """A database without any table."""
+    """A database without any table, in which no command may make one."""
     with fresh_database(servers.postgres, migrated=False) as url:
         yield url

@@ -316,6 +316,7 @@ class TestAConnectionThatBreaksAtTheCommit:
         assert [row.id for row in refunds(desk)] == [done.json["refund_id"]]
         assert len(audited(desk.world)) == 1
 
+    @pytest.mark.usefixtures("impatient")
     def test_says_where_to_look(
         self, dalmada: Commands, desk: RefundDesk, payment: Row[Any]
     ) -> None:
@@ -333,6 +334,7 @@ class TestAConnectionThatBreaksAtTheCommit:
             done.err
         )
 
+    @pytest.mark.usefixtures("impatient")
     def test_before_anything_was_sent_nothing_is_in_doubt(
         self, dalmada: Commands, desk: RefundDesk, payment: Row[Any]
     ) -> None:

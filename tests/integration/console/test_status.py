@@ -352,6 +352,7 @@ class TestWhenAServerIsOutOfReach:
         done = dalmada("status", "--json")
         assert (done.status, codes(done)) == (1, ["redis_unreachable"])
 
+    @pytest.mark.usefixtures("impatient")
     def test_the_database_is_reported_and_redis_is_read(
         self, dalmada: Commands, redis: Redis
     ) -> None:
@@ -370,6 +371,7 @@ class TestWhenAServerIsOutOfReach:
         assert people.status == 1
         assert people.fields()["database"] == "out of reach"
 
+    @pytest.mark.usefixtures("impatient")
     def test_both_are_reported_at_once(self, dalmada: Commands) -> None:
         done = dalmada(
             *("status", "--json"),

@@ -356,6 +356,7 @@ class TestAConnectionThatBreaksAtTheCommit:
         assert [row.id for row in stored(world)] == [done.id]
         assert len(audited(world)) == 1
 
+    @pytest.mark.usefixtures("impatient")
     def test_leaves_the_id_with_which_to_look(self, dalmada: Commands, world: World) -> None:
         url = dalmada.environment["DALMADA_DATABASE_URL"]
         with cutting_proxy(url, cuts=1, closes=True) as proxy:

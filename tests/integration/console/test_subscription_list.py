@@ -9,6 +9,7 @@ from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.merchant_uid import merchant_uid
 from shared.billing.outcome import Declined, MethodDead
 from shared.billing.subscription import SubscriptionStatus
+from shared.clock import WallClock
 from shared.db import subscriptions
 from tests.integration.console.commands import KEY, Commands
 from tests.support.billing import World
@@ -116,6 +117,8 @@ class TestShow:
 
     def test_gives_programs_one_document(self, dalmada: Commands, world: World) -> None:
         identity = dalmada.add("--every", "day", *BUYER).id
+        # Its period began when it was added, which may be a second after the world was made.
+        world.clock.instant = WallClock().now()
         world.run(world.renew())
         done = dalmada.process("subscription", "show", str(identity), "--json")
         document = done.json

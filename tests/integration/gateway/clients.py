@@ -23,6 +23,7 @@ from shared.billing.refund import (
 )
 from shared.clock import boot_clock_s
 from tests.integration.gateway.raw_server import AGAIN, CANCEL
+from tests.support.certificates import trusted
 from worker.gateway.client import PortOne
 from worker.gateway.fence import Fence
 from worker.gateway.requests import ChargeRequest
@@ -51,7 +52,7 @@ async def client_of(
     url: str, *, ssl_context: ssl.SSLContext | None = None, **changes: Any
 ) -> AsyncIterator[PortOne]:
     """Open a client and close it at the end."""
-    client = PortOne(settings_for(url, **changes), ssl_context=ssl_context)
+    client = PortOne(settings_for(url, **changes), ssl_context=ssl_context or trusted())
     try:
         yield client
     finally:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from shared.billing.money import Price
 from shared.billing.outcome import FaultScope, Misconfigured, NotSent, Throttled, Unknown
 from shared.billing.refund import RefundOutcome
+from tests.support.certificates import trusted
 from tests.unit.gateway.refunds import claim, order
 from tests.unit.gateway.test_failures import EXPORTED, of
 from worker.gateway.channel import Reply
@@ -63,7 +64,7 @@ class Line:
 
 def client_on(line: Line) -> PortOne:
     settings = GatewaySettings("http://127.0.0.1:9", SecretStr("key"), SecretStr("secret"))
-    client = PortOne(settings)
+    client = PortOne(settings, ssl_context=trusted())
     client._channel = client._sends._channel = client._calls._channel = line  # type: ignore[assignment]
     return client
 

@@ -1,0 +1,1 @@
+"""A folder for ``PYTHONPATH``: what lies in it gives one process a clock that can be moved."""
