@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import INQUIRABLE
 from shared.billing.refund import REFUND_INQUIRABLE, REFUND_UNSETTLED
 from shared.billing.subscription import BILLABLE
-from shared.billing.window import WINDOW_OPEN
 from shared.db.tables import one_of
 
 
@@ -109,9 +108,7 @@ _REFUND_INQUIRIES_DUE = _waiting(
     f"{one_of('status', REFUND_INQUIRABLE)} AND inquire_at <= :now",
 )
 _HINTS_DUE = _waiting("hints", "next_read_at", "next_read_at <= :now")
-_WINDOWS_DUE = _waiting(
-    "windows", "next_step_at", f"{one_of('status', WINDOW_OPEN)} AND next_step_at <= :now"
-)
+_WINDOWS_DUE = _waiting("windows", "next_step_at", "next_step_at <= :now")
 _REMOVALS_DUE = _waiting(
     "billing_keys", "coalesce(delete_asked_at, created_at)", "status = 'deleting'"
 )

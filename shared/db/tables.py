@@ -292,9 +292,11 @@ windows = Table(
     CheckConstraint(one_of("status", WindowStatus), name="status"),
     CheckConstraint("(kind = 'payment') = (billing_key_id IS NULL)", name="billing_key"),
     CheckConstraint("status <> 'confirmed' OR imp_uid IS NOT NULL", name="confirmed"),
-    # An open window has a next step: to be prepared, or to expire.
+    # An open window has a next step: to be prepared, or to expire; a replaced one, a last look.
     CheckConstraint(
-        f"({one_of('status', WINDOW_OPEN)}) = (next_step_at IS NOT NULL)", name="next_step"
+        f"CASE WHEN {one_of('status', WINDOW_OPEN)} THEN next_step_at IS NOT NULL"
+        " ELSE next_step_at IS NULL OR status = 'expired' END",
+        name="next_step",
     ),
     Index(
         "windows_one_open_idx",
@@ -303,9 +305,7 @@ windows = Table(
         postgresql_where=text(one_of("status", WINDOW_OPEN)),
     ),
     Index(
-        "windows_next_step_idx",
-        "next_step_at",
-        postgresql_where=text(one_of("status", WINDOW_OPEN)),
+        "windows_next_step_idx", "next_step_at", postgresql_where=text("next_step_at IS NOT NULL")
     ),
 )
 

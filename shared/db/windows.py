@@ -125,12 +125,17 @@ async def expire_open(
     now: datetime,
     kinds: frozenset[WindowKind] = frozenset(WindowKind),
 ) -> list[Window]:
-    """Wait no longer for the open windows of a locked key; return those that there were."""
+    """Wait no longer for the open windows of a locked key; return those that there were.
+
+    A buyer may be in one of them all the same, so what was handed out is looked at when its time
+    is over.
+    """
     rows = await connection.execute(
         text(
             f"""
             WITH gone AS (
-                UPDATE windows SET status = 'expired', next_step_at = NULL, dispatched_at = NULL,
+                UPDATE windows SET status = 'expired', dispatched_at = NULL,
+                    next_step_at = CASE WHEN status = 'ready' THEN expires_at END,
                     message = :message, settled_at = :now
                 WHERE billing_key_id = :key AND {_OPEN} AND kind = ANY(CAST(:kinds AS text[]))
                 RETURNING *
@@ -167,7 +172,7 @@ async def dispatch_due(
 
 _DISPATCH = dispatching(
     "windows",
-    f"d.{_OPEN} AND d.next_step_at <= :now",
+    "d.next_step_at <= :now",
     "d.next_step_at",
     tells=", d.status = 'requested' AND d.expires_at > :now AS prepare",
 )
@@ -179,7 +184,7 @@ async def due(connection: AsyncConnection, ids: Sequence[UUID], now: datetime) -
         text(
             f"""
             SELECT {_COLUMNS} {_FROM}
-            WHERE w.id = ANY(CAST(:ids AS uuid[])) AND w.{_OPEN} AND w.next_step_at <= :now
+            WHERE w.id = ANY(CAST(:ids AS uuid[])) AND w.next_step_at <= :now
             ORDER BY w.id
             """
         ),
@@ -225,13 +230,13 @@ async def fail(connection: AsyncConnection, id_: UUID, message: str, now: dateti
 
 
 async def postpone(connection: AsyncConnection, id_: UUID, message: str, until: datetime) -> None:
-    """Take the next step of an open window later, and say on it why."""
+    """Take the next step of a window that has one later, and say on it why."""
     await connection.execute(
         text(
-            f"""
+            """
             UPDATE windows SET next_step_at = :until, dispatched_at = NULL, message = :message
-            WHERE id = :id AND {_OPEN}
-            """  # noqa: S608 - made of constants only
+            WHERE id = :id AND next_step_at IS NOT NULL
+            """
         ),
         {"id": id_, "message": storable(message), "until": until},
     )
@@ -250,6 +255,14 @@ async def expire(connection: AsyncConnection, id_: UUID, message: str, now: date
         {"id": id_, "message": message, "now": now},
     )
     return found.first() is not None
+
+
+async def look_no_more(connection: AsyncConnection, id_: UUID) -> None:
+    """Note that the last look at an expired window is done."""
+    await connection.execute(
+        text("UPDATE windows SET next_step_at = NULL WHERE id = :id AND status = 'expired'"),
+        {"id": id_},
+    )
 
 
 async def confirm(connection: AsyncConnection, id_: UUID, found: Confirmed, now: datetime) -> None:

@@ -24,6 +24,7 @@ class CarefulQoS(redis.QoS):
 
     # The stubs leave these out, as they do below.
     channel: Any
+    _delivered: Any
     _remove_from_indices: Any
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's
@@ -35,6 +36,18 @@ class CarefulQoS(redis.QoS):
         except Exception as error:  # noqa: BLE001 - else it would stand before all others for ever
             log.error("message_not_restored", error=type(error).__name__)  # noqa: TRY400 - no words
             self._remove_from_indices(tag).execute()
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Put everything back that this process holds, as far as the broker can be reached.
+
+        A channel is closed because the broker is lost, too. Whatever goes wrong then would end the
+        worker, and what stays unacknowledged comes back when its time is over.
+        """
+        try:
+            super().restore_unacked(client)
+        except Exception as error:  # noqa: BLE001 - of a lost connection not even the address is left
+            log.warning("messages_left_until_visible", error=type(error).__name__)
+            self._delivered.clear()
 
 
 class CarefulChannel(redis.Channel):
@@ -48,7 +61,10 @@ class CarefulChannel(redis.Channel):
     @property
     def passed_on(self) -> tuple[type[Exception], ...]:
         """What the consumer knows how to deal with."""
-        return Empty, *self.connection.connection_errors, *self.connection.channel_errors
+        transport = self.connection
+        if transport is None:
+            return (Empty,)
+        return Empty, *transport.connection_errors, *transport.channel_errors
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

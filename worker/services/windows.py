@@ -103,8 +103,8 @@ class CloseWindows:
         return list(await asyncio.gather(*(self._close(window) for window in late)))
 
     async def _close(self, window: Window) -> str:
-        # What was never handed out cannot have been used.
-        if window.status is WindowStatus.READY:
+        # What was never handed out cannot have been used; what has expired before its time was.
+        if window.status is not WindowStatus.REQUESTED:
             undecided = await self._look(window)
             if undecided is not None and self.clock.now() < window.expires_at + self.patience:
                 until = self.clock.now() + _AGAIN_AFTER
@@ -149,6 +149,9 @@ class CloseWindows:
 
     async def _expire(self, connection: AsyncConnection, window: Window) -> str:
         now = self.clock.now()
+        if window.status is WindowStatus.EXPIRED:
+            await windows.look_no_more(connection, window.id)
+            return "looked at"
         if not await windows.expire(connection, window.id, _LEFT, now):
             return "used"
         await outbox.write(connection, [expired(window, _LEFT, now)])

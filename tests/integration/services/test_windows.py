@@ -217,6 +217,30 @@ class TestSuperseded:
         # The other one would register a second method with the buyer.
         assert shop.world.run(shop.window(second)).status == "expired"
 
+    def test_it_counts_even_if_nobody_ever_says_that_it_was_used(self, shop: Shop) -> None:
+        """Its confirmation and its webhook are lost: it is looked at when its time is over."""
+        first = shop.world.run(shop.ask())
+        second = shop.world.run(shop.ask())
+        shop.book.register(first)
+        assert shop.world.run(shop.advance()) == []
+        shop.world.clock.instant = shop.world.run(shop.window(first)).expires_at
+        assert "looked at" in shop.world.run(shop.advance())
+        assert shop.world.run(shop.window(first)).status == "confirmed"
+        assert shop.world.run(shop.window(second)).status == "expired"
+        assert shop.world.run(shop.key()).status == "active"
+
+    def test_a_last_look_that_finds_nothing_is_the_last(self, shop: Shop) -> None:
+        first = shop.world.run(shop.ask())
+        shop.world.run(shop.ask())
+        shop.world.clock.instant = shop.world.run(shop.window(first)).expires_at
+        assert "looked at" in shop.world.run(shop.advance())
+        assert shop.world.run(shop.window(first)).next_step_at is None
+        shop.world.pass_time(timedelta(days=2))
+        assert "looked at" not in shop.world.run(shop.advance())
+        # Its end was told when the second one was asked for, and is told once.
+        names = [told["name"] for told in shop.world.run(shop.world.events())]
+        assert names.count("billing_key.registration_expired") == 2
+
     def test_a_change_that_is_open_survives_an_earlier_one(self, shop: Shop) -> None:
         registered(shop)
         first = shop.world.run(shop.change())

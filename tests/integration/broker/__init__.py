@@ -1,0 +1,1 @@
+"""Celery's broker as our processes read it."""
