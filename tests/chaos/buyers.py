@@ -109,9 +109,6 @@ class Buyers:
         rows = self.system.rows(
             "SELECT k.customer_uid FROM billing_keys k JOIN subscriptions s"
             " ON s.billing_key_id = k.id WHERE k.status = %s AND s.cancel_at IS NULL"
-            # Of a window that another one takes the place of, only the buyer's side can tell.
-            " AND NOT EXISTS (SELECT FROM windows w WHERE w.billing_key_id = k.id"
-            " AND w.status IN ('requested', 'ready'))"
             " ORDER BY md5(k.customer_uid || %s) LIMIT 1",
             status,
             str(self.chance.random()),
