@@ -7,8 +7,9 @@ takes everything, the unacknowledged ones too.
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from shared.db.outbox import StoredEvent
 from shared.jobs.contracts import Job
@@ -31,6 +32,7 @@ class Broker:
     """Queues, what is being worked, and how often a message came back.
 
     Attributes:
+        acks_late: Whether a message is acknowledged when its work is done, and not when it begins.
         unacknowledged: Messages being worked, by tag, each with the instant at which it comes back.
         deliveries: What ``shared.jobs.deliveries`` counts on the broker.
         stream: What was told of events, in order.
@@ -38,16 +40,19 @@ class Broker:
 
     time: Callable[[], float]
     visibility_timeout_s: float
+    acks_late: bool = True
     waiting: dict[str, list[Message]] = field(default_factory=dict)
     unacknowledged: dict[str, tuple[float, Message]] = field(default_factory=dict)
     deliveries: Counter[str] = field(default_factory=Counter)
     stream: list[StoredEvent] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    def push(self, job: Job) -> None:
-        """Take a message in, as anybody may send it."""
+    def push(self, job: Job) -> Message:
+        """Take a message in, as anybody may send it, and return it."""
         kwargs = job.model_dump(mode="json")
-        self.put(Message(f"tag-{next(self._numbers)}", job.task, job.queue, kwargs))
+        message = Message(f"tag-{next(self._numbers)}", job.task, job.queue, kwargs)
+        self.put(message)
+        return message
 
     def put(self, message: Message) -> None:
         """Put a message on its list."""
@@ -138,13 +143,22 @@ class CountedDeliveries:
     broker: Broker
     seam: Seam
 
-    async def begin(self, tag: str) -> int:
+    def begin(self, tag: str) -> Coroutine[Any, Any, int]:
         """Count a delivery that came back."""
-        await self.seam.turns.turn()
-        self.broker.deliveries[tag] += 1
-        return self.broker.deliveries[tag]
+        return self._begin(site(), tag)
 
-    async def end(self, tag: str) -> None:
+    async def _begin(self, where: str, tag: str) -> int:
+        await self.seam.at("count", "before", where)
+        self.broker.deliveries[tag] += 1
+        count = self.broker.deliveries[tag]
+        await self.seam.at("count", "after", where)
+        return count
+
+    def end(self, tag: str) -> Coroutine[Any, Any, None]:
         """Forget its count."""
-        await self.seam.turns.turn()
+        return self._end(site(), tag)
+
+    async def _end(self, where: str, tag: str) -> None:
+        await self.seam.at("count", "before", where)
         del self.broker.deliveries[tag]
+        await self.seam.at("count", "after", where)

@@ -1,9 +1,10 @@
 """Real PostgreSQL, with every statement and every commit passing the seam."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import psycopg
 from sqlalchemy import event
@@ -14,8 +15,18 @@ from shared.db.engine import Database, connect
 from tests.simulation.process import current_process
 from tests.simulation.seam import Seam, site
 
+R = TypeVar("R")
+
+# Who called ``run``: by the time the transaction begins, a lambda is off the stack.
+_called_by: ContextVar[str] = ContextVar("_called_by", default="")
 # More than all processes' transactions at once: whoever has a turn gets a connection.
 CONNECTIONS_MAX = 60
+# A real deadlock is found by the server, which should not take a real second. Nobody is thrown out
+# for the real time that a simulation takes.
+_OPTIONS = (
+    "-c deadlock_timeout=20ms -c synchronous_commit=off -c jit=off"
+    " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
+)
 _LOCK_WAITS = """
     SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE NOT granted AND datname = current_database()
@@ -30,10 +41,21 @@ class SeamedDatabase(Database):
         super().__init__(engine)
         self._seam = seam
 
+    def run(self, work: Callable[[AsyncConnection], Awaitable[R]]) -> Coroutine[Any, Any, R]:
+        """Run ``work`` in a transaction, and remember who wants it."""
+        return self._run_for(site(), super().run(work))
+
+    async def _run_for(self, where: str, running: Coroutine[Any, Any, R]) -> R:
+        token = _called_by.set(where)
+        try:
+            return await running
+        finally:
+            _called_by.reset(token)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection; a death before the commit rolls back, as the server would."""
-        where = site()
+        where = _called_by.get() or site()
         async with super().transaction() as connection:
             yield connection
             await self._seam.at("commit", "before", where)
@@ -63,10 +85,10 @@ class LockWatch:
 
 def engine_of(url: str, seam: Seam) -> AsyncEngine:
     """Return an engine on which every statement waits for its turn."""
-    separator = "&" if "?" in url else "?"
-    # A real deadlock is found by the server, which should not take a real second.
-    options = "options=-c%20deadlock_timeout%3D20ms%20-c%20synchronous_commit%3Doff"
-    engine = connect(f"{url}{separator}{options}", connections_max=CONNECTIONS_MAX).engine
+    engine = connect(url, connections_max=CONNECTIONS_MAX).engine
+
+    def connecting(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
+        options["options"] += f" {_OPTIONS}"
 
     def before(*_: Any) -> None:
         await_only(seam.turns.turn())
@@ -75,6 +97,7 @@ def engine_of(url: str, seam: Seam) -> AsyncEngine:
     def after(*_: Any) -> None:
         _in_statement(entering=False)
 
+    event.listen(engine.sync_engine, "do_connect", connecting)
     event.listen(engine.sync_engine, "before_cursor_execute", before)
     event.listen(engine.sync_engine, "after_cursor_execute", after)
     event.listen(engine.sync_engine, "handle_error", after)

@@ -19,6 +19,8 @@ from deploy.sandbox.tokens import TokenDesk
 from tests.simulation.seam import Seam, site
 from worker.gateway.fence import Departure, FenceExpired
 
+# What the gateway is doing, whoever asked for it and is gone by now.
+_SERVING: set[asyncio.Task[Reply]] = set()
 IMP_KEY, IMP_SECRET = "simulated-key", "simulated-secret"
 
 
@@ -61,7 +63,6 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         self._sandbox = sandbox
         self._seam = seam
         self.refuses = False
-        self._serving: set[asyncio.Task[Reply]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry one request there and its reply back."""
@@ -82,8 +83,8 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         serving = asyncio.get_running_loop().create_task(
             self._serve(request, body), context=contextvars.Context()
         )
-        self._serving.add(serving)
-        serving.add_done_callback(self._serving.discard)
+        _SERVING.add(serving)
+        serving.add_done_callback(_SERVING.discard)
         await self._seam.at("request", "under way", where)
         reply = await asyncio.shield(serving)
         await self._seam.at("request", "after", where)

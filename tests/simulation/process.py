@@ -33,7 +33,8 @@ class Process:
         self.alive = False
         self.paused = False
         dying = asyncio.current_task()
-        for task in list(self.tasks):
+        # In the order in which they began: a set's own order is another one in every run.
+        for task in sorted(self.tasks, key=lambda task: int(task.get_name().partition("-")[2])):
             if task is not dying and task not in self.in_statement:
                 task.cancel()
 

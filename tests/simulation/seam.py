@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 
 from tests.simulation.loop import Turns
 from tests.simulation.process import ProcessDiedError, current_process
@@ -22,6 +22,8 @@ DECIDING = tuple(
 _OURS = tuple(str(CHECKOUT / folder) for folder in ("worker", "scheduler", "shared/jobs"))
 
 current_job: ContextVar[str] = ContextVar("current_job", default="")
+# Every call of those who decide that has touched the outside in this interpreter: code and offset.
+touched: set[tuple[CodeType, int]] = set()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,7 +33,8 @@ class Point:
     Attributes:
         job: The message that is being worked.
         site: The function that does the step, as ``module:qualname``.
-        step: What it does: ``commit``, ``request``, ``publish``, ``tell``, ``acknowledge``.
+        step: What it does: ``commit``, ``request``, ``publish``, ``tell``, ``count``,
+            ``acknowledge``.
         phase: ``before``, ``under way`` or ``after``.
     """
 
@@ -84,6 +87,7 @@ def site() -> str:
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(DECIDING):
+            touched.add((frame.f_code, frame.f_lasti))
             return _name(frame)
         if not nearest and file.startswith(_OURS):
             nearest = _name(frame)

@@ -57,8 +57,10 @@ _TASKS = _registered()
 
 
 async def work(message: Message, broker: Broker, seam: Seam, faults: list[str]) -> None:
-    """Work one message to its acknowledgement, as a worker with late acknowledgement does."""
+    """Work one message and acknowledge it, before or after, as the settings say."""
     current_job.set(message.task)
+    if not broker.acks_late:
+        broker.acknowledge(message.tag)
     try:
         await greenlet_spawn(_call, _TASKS[message.task], message)
     except Reject as rejection:

@@ -1,0 +1,86 @@
+"""When each scan has something to find: what lets a calm year be jumped over instead of ticked.
+
+This is a shortcut of the simulation's, not a truth: whatever it overlooks is found by the full
+ticks that come now and then, or is missed at the end.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from shared.jobs import contracts
+from tests.simulation.installation import Installation
+
+# An end that awaits something looks again and again; here it is looked at every so often.
+_AWAITED_S: Final = 3600
+_REMOVED_S: Final = 900
+_SCANS: Final[Mapping[str, type[contracts.Job]]] = {
+    scan.__name__: scan
+    for scan in (
+        contracts.RenewSubscriptions,
+        contracts.DispatchInvoices,
+        contracts.DispatchInquiries,
+        contracts.DispatchRefunds,
+        contracts.DispatchRelay,
+        contracts.DispatchEndings,
+        contracts.DispatchHints,
+        contracts.AdvanceWindows,
+        contracts.DispatchRemovals,
+    )
+}
+_AGAIN = "dispatched_at + %(again)s * interval '1 second'"
+_BILLABLE = "status IN ('active', 'past_due')"
+_DUE: Final = f"""
+    WITH held AS (SELECT max(held_until) AS until FROM gateway_holds)
+    SELECT 'RenewSubscriptions' AS scan, min(next_renewal_at) AS at FROM subscriptions
+    WHERE {_BILLABLE} AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
+    UNION ALL
+    SELECT 'DispatchInvoices', min(greatest(i.next_attempt_at, i.{_AGAIN}, held.until))
+    FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id, held
+    WHERE i.status = 'open' AND i.next_attempt_at IS NOT NULL
+      AND (s.cancel_at IS NULL OR s.cancel_at > %(now)s OR s.closed_at IS NOT NULL)
+    UNION ALL
+    SELECT 'DispatchInquiries', min(greatest(inquire_at, {_AGAIN}))
+    FROM payment_attempts WHERE status IN ('claimed', 'unknown')
+    UNION ALL
+    SELECT 'DispatchRefunds', min(greatest(coalesce(inquire_at, next_send_at), {_AGAIN},
+        CASE WHEN next_send_at IS NOT NULL THEN held.until END))
+    FROM refunds r, held WHERE status IN ('waiting', 'claimed', 'unknown') AND NOT EXISTS (
+        -- One that a person must look at keeps those behind it back.
+        SELECT FROM refunds o WHERE o.payment_id = r.payment_id AND o.status = 'parked')
+    UNION ALL
+    SELECT 'DispatchRelay', CASE WHEN EXISTS (
+        SELECT FROM events WHERE relayed_at IS NULL) THEN to_timestamp(0) END
+    UNION ALL
+    SELECT 'DispatchEndings', min(CASE
+        WHEN status = 'canceled'
+        THEN coalesce(dispatched_at + {_AWAITED_S} * interval '1 second', to_timestamp(0))
+        ELSE greatest(cancel_at, {_AGAIN}) END)
+    FROM subscriptions WHERE closed_at IS NULL AND (status = 'canceled' OR cancel_at IS NOT NULL)
+    UNION ALL
+    SELECT 'DispatchHints', min(greatest(next_read_at, {_AGAIN}))
+    FROM hints WHERE next_read_at IS NOT NULL
+    UNION ALL
+    SELECT 'AdvanceWindows', min(greatest(next_step_at, {_AGAIN}))
+    FROM windows WHERE status IN ('requested', 'ready')
+    UNION ALL
+    SELECT 'DispatchRemovals', min(
+        coalesce(dispatched_at + {_REMOVED_S} * interval '1 second', to_timestamp(0)))
+    FROM billing_keys WHERE status = 'deleting'
+"""  # noqa: S608 - constants only
+
+
+class Outlook:
+    """Looks into the rows over the host's reader: nobody's turn is spent on it."""
+
+    def __init__(self, installation: Installation) -> None:
+        """Take the installation whose rows are looked at."""
+        self._installation = installation
+
+    def due(self) -> dict[type[contracts.Job], datetime]:
+        """Return, for every scan that rows wait for, the instant from which it finds something."""
+        again = self._installation.settings.redispatch_after_s
+        found = self._installation.host.reader.execute(
+            _DUE, {"now": self._installation.now, "again": again}
+        )
+        return {_SCANS[scan]: at.astimezone(UTC) for scan, at in found if at is not None}
