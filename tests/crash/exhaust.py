@@ -65,22 +65,21 @@ class Exhaustion:
         self._undisturbed: Lived | None = None
         self.result = Result(scenario.name)
 
-    def run(
-        self,
-        pairs: int | None,
-        dice: random.Random,
-    ) -> Result:
-        """Live all lives; of pairs only so many, drawn by the dice, if a number is given."""
+    def run(self, points: int | None, pairs: int | None, dice: random.Random) -> Result:
+        """Live all lives; of points and pairs only so many, drawn by the dice, if told so."""
         began_s = time.perf_counter()
         seam.touched.clear()
         result = self.result
         undisturbed, states = self._observed(())
         self._undisturbed = undisturbed
         self._judge(undisturbed, ())
-        result.points = len(undisturbed.passed)
         firsts: dict[bytes, list[int]] = {}
         for number, state in enumerate(states):
             firsts.setdefault(state, []).append(number)
+        if points is not None:
+            kept = dice.sample(list(firsts), min(points, len(firsts)))
+            firsts = {state: firsts[state] for state in kept}
+        result.points = sum(len(alike) for alike in firsts.values())
         drawn = self._drawn(firsts, pairs, dice)
         for state, alike in firsts.items():
             if pairs is None or alike[0] in drawn:

@@ -42,6 +42,7 @@ def run(
     postgres: PostgresServer,
     scenarios: Sequence[Scenario],
     *,
+    points: int | None = None,
     pairs: int | None,
     seed: int,
     jobs: int,
@@ -52,6 +53,7 @@ def run(
     Args:
         postgres: The server on which the lives' databases are made, from its template.
         scenarios: What is lived.
+        points: How many different first deaths of each scenario are drawn; None for all there are.
         pairs: How many pairs are drawn, over all scenarios; None for all there are.
         seed: What draws them.
         jobs: How many processes live side by side.
@@ -69,7 +71,7 @@ def run(
         )
         # The longest lives first, so that no process waits long for the other at the end.
         ordered = sorted(scenarios, key=lambda one: (-one.days, -len(one.deeds)))
-        futures = [pool.submit(_exhaust, one.name, each, seed) for one in ordered]
+        futures = [pool.submit(_exhaust, one.name, points, each, seed) for one in ordered]
         for future in as_completed(futures):
             report.results.append(future.result())
             tell(report.results[-1])
@@ -89,7 +91,7 @@ def _begin(urls: "Queue[str]") -> None:
     _host.append(_hosts.enter_context(host_on(urls.get())))
 
 
-def _exhaust(name: str, pairs: int | None, seed: int) -> Result:
+def _exhaust(name: str, points: int | None, pairs: int | None, seed: int) -> Result:
     (scenario,) = (one for one in SCENARIOS if one.name == name)
     dice = random.Random(f"{seed} {name}")  # noqa: S311 - lives, not secrets
-    return Exhaustion(_host[0], scenario).run(pairs, dice)
+    return Exhaustion(_host[0], scenario).run(points, pairs, dice)
