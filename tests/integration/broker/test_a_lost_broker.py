@@ -6,16 +6,15 @@ from typing import Any
 from kombu import Connection
 
 from deploy.launcher.servers import OwnServers
-from shared.jobs.broker import read_messages_with_care
+from shared.jobs.broker import CarefulTransport
 
 
 def test_a_worker_that_loses_the_broker_while_it_holds_messages_does_not_end(
     servers: OwnServers,
 ) -> None:
     """kombu puts them back over a connection of which not even the address is left, and raises."""
-    read_messages_with_care()
     name = f"test-{uuid.uuid4().hex}"
-    with Connection(servers.valkey.url) as connection:
+    with Connection(servers.valkey.url, transport=CarefulTransport) as connection:
         queue = connection.SimpleQueue(name)
         queue.put({"held": True})
         queue.get(timeout=5)

@@ -81,6 +81,12 @@ class TlsProxy:
         return True
 
 
+async def let_close() -> None:
+    """Let a loop close what was aborted: TLS takes a round for each of its layers."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while chunk := await reader.read(65_536):
@@ -110,8 +116,7 @@ def _running(*proxies: TlsProxy) -> Iterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        # What was aborted is closed in the loop's next round.
-        await asyncio.sleep(0)
+        await let_close()
 
     try:
         listening = asyncio.run_coroutine_threadsafe(begin(), loop).result(_PATIENCE_S)

@@ -33,7 +33,7 @@ from shared.jobs.deliveries import Deliveries
 from shared.jobs.enqueue import CeleryEnqueue, RedisEnqueue
 from tests.integration.console.commands import Commands
 from tests.integration.db.logins import PASSWORD, login_of, logins
-from tests.integration.security.secured import Secured
+from tests.integration.security.secured import Secured, let_close
 from tests.support.sandbox import SandboxControl
 from tests.support.system import PATIENCE_S, QUICK, WORK_QUEUES, ready, running_system
 from worker.console import session
@@ -254,6 +254,7 @@ async def asked(redis: "AsyncRedis") -> None:
         await redis.ping()
     finally:
         await redis.aclose()
+        await let_close()
 
 
 async def speak_to_redis(app: Celery, url: str, flower: Any) -> None:

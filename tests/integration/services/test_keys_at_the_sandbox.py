@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.billing.window_channel import Channel
-from shared.clock import WallClock
+from shared.clock import Clock, WallClock
 from tests.integration.gateway.clients import client_of
 from tests.sandbox.buyer import Buyer
 from tests.sandbox.client import Gateway
@@ -21,13 +21,13 @@ from worker.gateway.adapter import PortOneGateway
 
 
 @asynccontextmanager
-async def gateway_at(url: str) -> AsyncIterator[PortOneGateway]:
+async def gateway_at(url: str, clock: Clock) -> AsyncIterator[PortOneGateway]:
     credentials: dict[str, Any] = {
         "imp_key": SecretStr(IMP_KEY),
         "imp_secret": SecretStr(IMP_SECRET),
     }
     async with client_of(url, **credentials) as client:
-        yield PortOneGateway(client, send_window_s=30.0)
+        yield PortOneGateway(client, send_window_s=30.0, clock=clock)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def shop(world: World, sandbox: SandboxControl) -> Iterator[Shop]:
     """A shop that asks the sandbox."""
     world.clock.instant = WallClock().now()
     shop = Shop(world, replace(TERMS, channel=Channel(pg="naverpay.sandbox")))
-    opened = gateway_at(sandbox.url)
+    opened = gateway_at(sandbox.url, world.clock)
     shop.gateway = world.gateway = world.run(opened.__aenter__())  # type: ignore[assignment]
     try:
         yield shop
