@@ -67,11 +67,12 @@ def check(context: Context) -> int:
 
 
 def _pytest(arguments: Sequence[str]) -> list[str]:
-    """Return the call of pytest: a process a core, each with servers of its own.
+    """Return the call of pytest: a process a core and one for the waits, each with own servers.
 
     Arguments of the caller come last, so that ``-n 0`` runs everything in one process.
     """
-    return ["-m", "pytest", "-n", "logical", "--dist", "worksteal", *arguments]
+    processes = (os.cpu_count() or 1) + 1
+    return ["-m", "pytest", "-n", str(processes), "--dist", "worksteal", *arguments]
 
 
 def clean(context: Context) -> int:
