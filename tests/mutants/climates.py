@@ -202,7 +202,7 @@ _ENDS: Final[Mapping[str, Climate]] = {
     "ends too early": Climate(
         charges={Ending.LATE_SUCCESS: 1},
         share=1.0,
-        weather={"delay_s": 590.0},
+        weather={"delay_s": 450.0},
         steps={**BUSY, "cancel_now": 2},
         policy=DuplicatePolicy.REFUSED_IF_PAID,
         webhooks=Webhooks.NEVER,

@@ -87,7 +87,7 @@ CLAIMS = (
         ),
         shows=(shows.DUNNING_EARLY,),
         climate="doubled",
-        lives=6,
+        lives=20,
     ),
     Mutant(
         name="no_lock_on_the_claim",
@@ -124,7 +124,7 @@ CLAIMS = (
         ),
         shows=(shows.PAID_TWICE,),
         climate="doubled",
-        lives=8,
+        lives=100,
         guards=(
             "the lock, the two unique constraints, the compare-and-set of the resend and the"
             " merchant_uid that is a function of the attempt: each alone keeps a second send away"

@@ -26,7 +26,7 @@ ENDS = (
         ),
         shows=(shows.AFTER_END,),
         climate="ends",
-        lives=4,
+        lives=40,
         guards="the claim and the dispatch both look at the end",
     ),
     Mutant(
@@ -41,7 +41,7 @@ ENDS = (
         ),
         shows=(shows.VOID_AND_PAID,),
         climate="ends",
-        lives=9,
+        lives=24,
     ),
     Mutant(
         name="nothing_is_awaited_at_the_end",
@@ -84,7 +84,7 @@ ENDS = (
         ),
         shows=(shows.LEDGER,),
         climate="ends too early",
-        lives=3,
+        lives=10,
     ),
     Mutant(
         name="renewal_looks_at_no_end",

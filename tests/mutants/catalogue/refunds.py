@@ -74,7 +74,7 @@ REFUNDS = (
         ),
         shows=(shows.MONEY_BACK,),
         climate="refunds late",
-        lives=8,
+        lives=60,
     ),
     Mutant(
         name="refund_checksum_read_at_the_send",
@@ -147,7 +147,7 @@ REFUNDS = (
         ),
         shows=(shows.MONEY_BACK,),
         climate="refunds",
-        lives=3,
+        lives=6,
         guards="the statement and the unique index: either one suffices",
     ),
     Mutant(
