@@ -78,7 +78,9 @@ class TestMake:
 
     def test_the_readmes_test_command_is_what_ci_ends_with(self) -> None:
         lines = (CHECKOUT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-        assert lines[-2:] == ["make lint", "make test"]
+        commands = [line for line in lines if line.startswith("make ")]
+        assert commands == ["make lint", "make test"]
+        assert lines[-1] == "make test"
         assert "make test" in (CHECKOUT / "README.md").read_text(encoding="utf-8")
 
 
