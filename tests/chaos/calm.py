@@ -81,7 +81,7 @@ _OPEN = """
     FROM hints WHERE next_read_at IS NOT NULL
     UNION ALL
     SELECT 'window ' || id || ' is ' || status, next_step_at
-    FROM windows WHERE status IN ('requested', 'ready')
+    FROM windows WHERE next_step_at IS NOT NULL
     UNION ALL
     SELECT 'billing key ' || id || ' is being deleted',
         dispatched_at + least((%(now)s - delete_asked_at) / 4, interval '1 hour')

@@ -21,7 +21,6 @@ from deploy.sandbox.records import Payment, Status, Usage
 from shared.billing.attempt import INQUIRABLE
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.refund import REFUND_INQUIRABLE
-from shared.billing.window import WINDOW_OPEN
 from shared.db.outbox import StoredEvent
 from shared.db.tables import metadata
 from tests.simulation.installation import Installation
@@ -243,7 +242,7 @@ def _overdue(seen: Seen, slack: timedelta) -> Iterator[str]:
         ("payment_attempts", INQUIRABLE, "inquire_at"),
         ("refunds", REFUND_INQUIRABLE, "inquire_at"),
         ("refunds", {"waiting"}, "next_send_at"),
-        ("windows", WINDOW_OPEN, "next_step_at"),
+        ("windows", None, "next_step_at"),
         ("hints", None, "next_read_at"),
         ("invoices", {"open"}, "next_attempt_at"),
         ("subscriptions", {"active", "past_due"}, "next_renewal_at"),

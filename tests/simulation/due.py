@@ -8,29 +8,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from shared.jobs import contracts
+from scheduler.timetable import SCANS
+from shared.jobs.contracts import Job
 from tests.simulation.installation import Installation
 
 # An end that awaits something looks again and again; here it is looked at every so often.
 _AWAITED_S: Final = 3600
 _REMOVED_S: Final = 900
-_SCANS: Final[Mapping[str, type[contracts.Job]]] = {
-    scan.__name__: scan
-    for scan in (
-        contracts.RenewSubscriptions,
-        contracts.DispatchInvoices,
-        contracts.DispatchInquiries,
-        contracts.DispatchRefunds,
-        contracts.DispatchRelay,
-        contracts.DispatchEndings,
-        contracts.DispatchHints,
-        contracts.AdvanceWindows,
-        contracts.DispatchRemovals,
-    )
-}
+_SCANS: Final[Mapping[str, type[Job]]] = {scan.__name__: scan for scan in SCANS}
 _AGAIN = "dispatched_at + %(again)s * interval '1 second'"
 _BILLABLE = "status IN ('active', 'past_due')"
-_DUE: Final = f"""
+DUE: Final = f"""
     WITH held AS (SELECT max(held_until) AS until FROM gateway_holds)
     SELECT 'RenewSubscriptions' AS scan, min(next_renewal_at) AS at FROM subscriptions
     WHERE {_BILLABLE} AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
@@ -62,7 +50,7 @@ _DUE: Final = f"""
     FROM hints WHERE next_read_at IS NOT NULL
     UNION ALL
     SELECT 'AdvanceWindows', min(greatest(next_step_at, {_AGAIN}))
-    FROM windows WHERE status IN ('requested', 'ready')
+    FROM windows WHERE next_step_at IS NOT NULL
     UNION ALL
     SELECT 'DispatchRemovals', min(
         coalesce(dispatched_at + {_REMOVED_S} * interval '1 second', to_timestamp(0)))
@@ -77,10 +65,10 @@ class Outlook:
         """Take the installation whose rows are looked at."""
         self._installation = installation
 
-    def due(self) -> dict[type[contracts.Job], datetime]:
+    def due(self) -> dict[type[Job], datetime]:
         """Return, for every scan that rows wait for, the instant from which it finds something."""
         again = self._installation.settings.redispatch_after_s
         found = self._installation.host.reader.execute(
-            _DUE, {"now": self._installation.now, "again": again}
+            DUE, {"now": self._installation.now, "again": again}
         )
         return {_SCANS[scan]: at.astimezone(UTC) for scan, at in found if at is not None}

@@ -110,7 +110,6 @@ class Worker:
 
     process: Process
     services: Services | Scans
-    queues: frozenset[str]
     transport: SandboxTransport | None
     slots: int
     actors: "set[asyncio.Task[None]]" = field(default_factory=set)
@@ -247,8 +246,8 @@ class Installation:
 
     # Processes.
 
-    def start_worker(self, queues: Sequence[str] = (), *, slots: int = 4) -> Worker:
-        """Start a worker; without queues, of all there are but the scans'."""
+    def start_worker(self, *, slots: int = 4) -> Worker:
+        """Start a worker of every queue but the scans'."""
         process = self._process("worker")
         clock = SimulatedClock(self.host.loop, process)
         transport = SandboxTransport(self.sandbox, self.host.seam)
@@ -263,7 +262,7 @@ class Installation:
             clock,
         )
         services = worker.bootstrap.assemble(self.settings, adapters)
-        return self._add(Worker(process, services, frozenset(queues), transport, slots))
+        return self._add(Worker(process, services, transport, slots))
 
     def start_scans(self, *, slots: int = 2) -> Worker:
         """Start a worker of the scan queue."""
@@ -274,7 +273,7 @@ class Installation:
             SeamedEnqueue(self.broker, self.host.seam),
             SimulatedClock(self.host.loop, process),
         )
-        return self._add(Worker(process, scans, frozenset(), None, slots))
+        return self._add(Worker(process, scans, None, slots))
 
     def kill(self, worker_: Worker) -> None:
         """Let a process die at once, wherever it is."""
@@ -351,7 +350,7 @@ class Installation:
             if isinstance(worker_.services, Scans):
                 self.start_scans(slots=worker_.slots)
             else:
-                self.start_worker(tuple(worker_.queues), slots=worker_.slots)
+                self.start_worker(slots=worker_.slots)
 
     def _choose(self, able: Sequence[Worker]) -> Worker:
         return self.dice.choice(able) if self.dice else able[0]
@@ -362,12 +361,6 @@ class Installation:
         """Let time pass, and let what was not acknowledged come back."""
         await asyncio.sleep(seconds)
         self.broker.restore()
-
-    async def next_at(self) -> datetime | None:
-        """Return the next instant, after the present one, that any row names."""
-        found = await self.rows(_NEXT_AT, now=self.now, again=self.settings.redispatch_after_s)
-        at: datetime | None = found[0].next_at
-        return at
 
     async def rows(self, statement: str, **values: object) -> list[Row[Any]]:
         """Run one statement in a transaction of its own and return its rows, if it has any."""
@@ -389,37 +382,3 @@ def _this_task() -> "asyncio.Task[Any]":
     task = asyncio.current_task()
     assert task is not None
     return task
-
-
-def _names_an_instant(column: Any) -> bool:
-    """Say whether a column holds simulated time; the server's own notes hold the real one."""
-    named = column.name.endswith(("_at", "_until")) and column.server_default is None
-    return named and column.type.python_type is datetime
-
-
-def _next_at_of(table: Any) -> str:
-    """Return a statement for the next instant that rows of a table name.
-
-    What has been dispatched is dispatched again after a while.
-    """
-    instants = [
-        f"{column.name} + :again * interval '1 second'"
-        if column.name == "dispatched_at"
-        else column.name
-        for column in table.columns
-        if _names_an_instant(column)
-    ]
-    listed = ", ".join(instants)
-    return (
-        f"SELECT min(at) AS at FROM {table.name}, unnest(ARRAY[{listed}]) AS at"  # noqa: S608
-        " WHERE at > :now"
-    )
-
-
-_NEXT_AT = "SELECT min(at) AS next_at FROM ({}) every".format(  # noqa: S608 - constants only
-    " UNION ALL ".join(
-        _next_at_of(table)
-        for table in metadata.sorted_tables
-        if any(_names_an_instant(column) for column in table.columns)
-    )
-)

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from deploy.sandbox.records import BillingKey, Status
+from scheduler.timetable import SCANS
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.money import Price
 from shared.billing.subscription import Agreement, Buyer
 from shared.db import subscriptions
 from shared.jobs.contracts import ChargeInvoices, RelayEvents
 from tests.simulation.database import SeamedDatabase
+from tests.simulation.due import DUE, Outlook
 from tests.simulation.installation import Host, Installation
 from tests.simulation.loop import SimulationStuckError
 from tests.simulation.process import Process, ProcessDiedError, current_process
@@ -41,11 +43,11 @@ async def subscribe(life: Installation, count: int) -> None:
 
 
 async def go_on(life: Installation, duration: timedelta) -> None:
-    until = life.now + duration
+    until, outlook = life.now + duration, Outlook(life)
     while life.now < until:
         life.tick()
         await life.deliver_all()
-        wait = ((await life.next_at() or until) - life.now).total_seconds()
+        wait = (min(outlook.due().values(), default=until) - life.now).total_seconds()
         await life.pass_time(min(max(wait, 5.0), 3_600.0))
 
 
@@ -220,6 +222,11 @@ def test_who_waits_for_a_lock_lets_its_holder_go_on(host: Host) -> None:
 
     host.run(story())
     assert order == ["one has it", "one ends", "other has it", "other ends"]
+
+
+def test_the_outlook_knows_every_scan() -> None:
+    """One that it overlooks would be run by full ticks only."""
+    assert [scan.__name__ for scan in SCANS if f"'{scan.__name__}'" not in DUE] == []
 
 
 def test_years_take_no_time(host: Host) -> None:
