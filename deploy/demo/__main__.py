@@ -126,7 +126,7 @@ async def _watch(console: Console, database: Database, count: int) -> bool:
         while time.monotonic() < deadline_s:
             async with database.transaction() as connection:
                 now = await progress.read(connection)
-            screen.show(now)
+            screen.counts(now)
             if now.renewed >= count and now.unfinished == 0:
                 return True
             await asyncio.sleep(_POLL_S)
