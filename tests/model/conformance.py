@@ -248,6 +248,10 @@ def lives() -> Sequence[tuple[str, Charge]]:
         "another method": (if_paid, replace(trouble, declines=1, new_methods=1)),
         "an end": (if_paid, replace(trouble, cancellations=1)),
         "a key dead elsewhere": (none, replace(trouble, key_deaths=1)),
+        "a key dead elsewhere, then another method": (
+            none,
+            replace(trouble, declines=1, key_deaths=1, new_methods=1),
+        ),
         "no charge": (none, Bounds(is_charged=False)),
     }
     return [
