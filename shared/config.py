@@ -20,6 +20,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableError
 
 from shared.billing.attempt import Leases
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
+from shared.billing.consent import ConsentPolicy, WithoutConsent
 from shared.billing.dunning import DunningPolicy, TerminalAction
 from shared.billing.errors import BillingError, InvalidWindowError
 from shared.billing.rules import CollectionRules, InquiryPolicy, ResendPolicy
@@ -113,6 +114,14 @@ class Settings(ReceiverSettings):
     catch_up: CatchUp = CatchUp.BILL_LATEST
     catch_up_periods_max: Annotated[int, Field(ge=1, le=100)] = 3
 
+    consent_required: bool = True
+    consent_days: Annotated[int, Field(ge=1, le=366)] = 30
+    without_consent: WithoutConsent = WithoutConsent.KEEP_PRICE
+    trial_once: bool = True
+    notice_renewal_days: Annotated[int, Field(ge=0, le=366)] = 3
+    notice_trial_days: Annotated[int, Field(ge=0, le=366)] = 7
+    notice_price_days: Annotated[int, Field(ge=0, le=366)] = 30
+
     window_ttl_s: Seconds = 1_800.0
     hints_unknown_max: Annotated[int, Field(ge=1, le=10_000)] = 20
 
@@ -183,6 +192,13 @@ class Settings(ReceiverSettings):
             message = "portone_pg and portone_channel_key say the same in two ways: set one of them"
             raise InvalidWindowError(message)
         return Channel(self.portone_pg or None, self.portone_channel_key or None)
+
+    @property
+    def consent_policy(self) -> ConsentPolicy:
+        """When a consent is asked for, and how long it is good."""
+        return ConsentPolicy(
+            self.consent_required, timedelta(days=self.consent_days), self.without_consent
+        )
 
     @property
     def catch_up_policy(self) -> CatchUpPolicy:

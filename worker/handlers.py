@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.jobs import commands
-from shared.jobs.commands import Command
+from shared.jobs.command import Command
 from worker.services.cancellation import cancel_subscription
 from worker.services.commanding import Handler
 from worker.services.hints import ConfirmWindow

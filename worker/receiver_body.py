@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
-from shared.jobs.commands import MerchantUid, ReceiveWebhook
+from shared.jobs.command import MerchantUid
+from shared.jobs.commands import ReceiveWebhook
 
 # Four short fields; PortOne may add others.
 LENGTH_MAX = 16_384

@@ -12,6 +12,7 @@ from shared.billing.catch_up import CatchUpPolicy, Renewals, due_renewals
 from shared.billing.errors import BillingError
 from shared.billing.events import Event, EventName
 from shared.billing.invoice import NewInvoice
+from shared.billing.lines import bill
 from shared.billing.subscription import Subscription
 from shared.clock import Clock
 from shared.db import invoices, outbox, subscriptions
@@ -100,8 +101,9 @@ def _renewals(
 
 def _new_invoices(subscription: Subscription, renewals: Renewals) -> list[NewInvoice]:
     agreement = subscription.agreement
+    owed = bill(agreement.total, agreement.order_name, agreement.quantity)
     return [
-        NewInvoice(subscription.id, period, agreement.price, agreement.order_name)
+        NewInvoice(subscription.id, period, owed.total, agreement.order_name, owed.lines)
         for period in renewals.billed
     ]
 

@@ -23,8 +23,9 @@ from uuid import UUID
 from shared.billing.calendar import Period
 from shared.billing.errors import InvalidPolicyError
 from shared.billing.inquiry import Expectation
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
-from shared.billing.subscription import Buyer, SubscriptionStatus
+from shared.billing.subscription import Buyer
 
 
 class AttemptStatus(enum.StrEnum):
@@ -43,6 +44,13 @@ class AttemptStatus(enum.StrEnum):
     DECLINED = "declined"
     METHOD_DEAD = "method_dead"
     VOID = "void"
+
+
+class AttemptOrigin(enum.StrEnum):
+    """On whose wish an attempt is made."""
+
+    SCHEDULE = "schedule"
+    BUYER = "buyer"
 
 
 UNSETTLED = frozenset(

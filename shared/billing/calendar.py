@@ -81,11 +81,15 @@ class BillingCycle:
             instant count alike, however its wall time was written.
         interval: How far apart two renewals are.
         time_zone: IANA name of the zone in which days and months are counted.
+        anchor_index: The index of the period that begins at the anchor. It is above 0 where a
+            cycle follows an earlier one (another interval, a pause): indices go on, and those
+            before are the earlier cycle's.
     """
 
     anchor_at: datetime
     interval: Interval
     time_zone: str = "Asia/Seoul"
+    anchor_index: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a naive anchor, a zone nobody knows, or an anchor beyond the zone's calendar."""
@@ -98,24 +102,28 @@ class BillingCycle:
         except OverflowError as error:
             message = f"anchor_at lies beyond the calendar (years 1 to 9999): {self.anchor_at}"
             raise InvalidCycleError(message) from error
+        if self.anchor_index < 0:
+            message = f"anchor_index must be 0 or more, not {self.anchor_index}"
+            raise InvalidCycleError(message)
         object.__setattr__(self, "anchor_at", anchor_at)
 
     def period(self, index: int) -> Period:
         """Return period ``index``, counted from the anchor."""
-        if index < 0:
-            message = f"period index must be 0 or more, not {index}"
+        if index < self.anchor_index:
+            message = f"period index must be {self.anchor_index} or more, not {index}"
             raise InvalidCycleError(message)
         return Period(index, self._boundary(index), self._boundary(index + 1))
 
     def index_at(self, instant: datetime) -> int:
         """Return the index of the period that contains ``instant``.
 
-        An instant before the anchor lies in no period and gives -1.
+        An instant before the anchor lies in no period of this cycle and gives the index before
+        the anchor's: -1 as a rule.
         """
         # Two times of one zone compare by their wall clocks, which go backward once a year.
         instant = instant.astimezone(UTC)
         if instant < self.anchor_at:
-            return -1
+            return self.anchor_index - 1
         # A first guess by average lengths is off by at most a few periods; step to the exact one.
         average = {
             IntervalUnit.DAY: timedelta(days=1),
@@ -123,8 +131,8 @@ class BillingCycle:
             IntervalUnit.MONTH: timedelta(days=30.436875),
             IntervalUnit.YEAR: timedelta(days=365.2425),
         }[self.interval.unit] * self.interval.count
-        index = int((instant - self.anchor_at) / average)
-        while index > 0 and self._boundary(index) > instant:
+        index = self.anchor_index + int((instant - self.anchor_at) / average)
+        while index > self.anchor_index and self._boundary(index) > instant:
             index -= 1
         while self._boundary(index + 1) <= instant:
             index += 1
@@ -134,7 +142,7 @@ class BillingCycle:
         """Return the start of period ``index`` in UTC."""
         zone = _zone(self.time_zone)
         anchor = self.anchor_at.astimezone(zone)
-        steps = index * self.interval.count
+        steps = (index - self.anchor_index) * self.interval.count
         wall = anchor.replace(tzinfo=None, fold=0)
         try:
             match self.interval.unit:
@@ -153,8 +161,8 @@ class BillingCycle:
         except (OverflowError, ValueError) as error:
             message = f"period {index} lies beyond the calendar (year 9999)"
             raise InvalidCycleError(message) from error
-        # Period 0 begins at the anchor itself, also when its wall time happens twice that day.
-        return self.anchor_at if index == 0 else boundary
+        # The first period begins at the anchor itself, also when its wall time happens twice.
+        return self.anchor_at if steps == 0 else boundary
 
 
 def _add_months(wall: datetime, months: int) -> datetime:

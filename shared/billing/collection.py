@@ -14,6 +14,7 @@ from shared.billing.dunning import DunningPolicy, GiveUp, TerminalAction, TryAga
 from shared.billing.events import Event, EventName
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.outcome import (
     Declined,
     Duplicate,
@@ -30,7 +31,6 @@ from shared.billing.outcome import (
     Unresolved,
 )
 from shared.billing.rules import CollectionRules, InquiryPolicy, ResendPolicy
-from shared.billing.subscription import SubscriptionStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ BillingError
 ├── InvalidWindowError        a payment window that PortOne or Naver Pay would refuse
 ├── InvalidPolicyError        a dunning or catch-up rule that cannot be followed
 ├── InvalidRefundError        more than is left, nothing at all, or no reason
-└── InvalidCancellationError  an end that contradicts itself
+├── InvalidCancellationError  an end that contradicts itself
+├── InvalidTransitionError    something that cannot happen to a subscription that stands there
+└── InvalidLinesError         lines of an invoice that do not add up
 """
 
 
@@ -46,3 +48,11 @@ class InvalidRefundError(BillingError):
 
 class InvalidCancellationError(BillingError):
     """A cancellation's parts contradict each other."""
+
+
+class InvalidTransitionError(BillingError):
+    """Something cannot happen to a subscription that stands where it does."""
+
+
+class InvalidLinesError(BillingError):
+    """Lines of an invoice would not add up to what can be owed."""

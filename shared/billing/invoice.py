@@ -6,6 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.billing.calendar import Period
+from shared.billing.errors import InvalidLinesError
+from shared.billing.lines import Line, sum_of
 from shared.billing.money import Price
 
 
@@ -24,12 +26,25 @@ class InvoiceStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewInvoice:
-    """An invoice about to be opened for one period of one subscription."""
+    """An invoice about to be opened for one period of one subscription.
+
+    Attributes:
+        price: The sum of the lines.
+        next_attempt_at: When it is collected first, or None for at once.
+    """
 
     subscription_id: UUID
     period: Period
     price: Price
     order_name: str
+    lines: tuple[Line, ...]
+    next_attempt_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse lines that do not add up to the price."""
+        if sum_of(self.lines) != self.price:
+            message = f"the lines add up to {sum_of(self.lines)}, not to {self.price}"
+            raise InvalidLinesError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +61,4 @@ class Invoice:
     next_attempt_at: datetime | None
     paid_at: datetime | None
     message: str | None
+    lines: tuple[Line, ...] = ()

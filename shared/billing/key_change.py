@@ -11,7 +11,7 @@ from shared.billing.attempt import AttemptStatus
 from shared.billing.collection import Move
 from shared.billing.events import Event, EventName
 from shared.billing.invoice import InvoiceStatus
-from shared.billing.subscription import SubscriptionStatus
+from shared.billing.lifecycle import SubscriptionStatus
 
 UNPAID = frozenset({AttemptStatus.DECLINED, AttemptStatus.METHOD_DEAD})
 

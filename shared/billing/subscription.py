@@ -7,6 +7,7 @@ from uuid import UUID
 
 from shared.billing.calendar import BillingCycle
 from shared.billing.errors import InvalidAgreementError
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
 
 # PortOne's limits (V1 spec, `again.name`, `again.customer_uid`, `again.buyer_*`), in characters.
@@ -15,20 +16,10 @@ CUSTOMER_UID_LENGTH_MAX = 80
 BUYER_NAME_LENGTH_MAX = 16
 BUYER_EMAIL_LENGTH_MAX = 64
 BUYER_TEL_LENGTH_MAX = 16
-
-
-class SubscriptionStatus(enum.StrEnum):
-    """The life of a subscription.
-
-    ``active`` and ``past_due`` are billed on every renewal; ``canceled`` never again.
-    """
-
-    ACTIVE = "active"
-    PAST_DUE = "past_due"
-    CANCELED = "canceled"
-
-
-BILLABLE = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
+# Names of the merchant's own, by which subscriptions are told apart and grouped.
+PRODUCT_LENGTH_MAX = 64
+BUYER_REF_LENGTH_MAX = 64
+QUANTITY_MAX = 10_000
 
 
 class BillingKeyStatus(enum.StrEnum):
@@ -74,28 +65,58 @@ class Agreement:
     """What a buyer signed up for: enough to open every period's invoice.
 
     Attributes:
-        price: What one period costs.
+        price: What one unit costs for one period.
         order_name: What the buyer sees, 40 characters at most.
         cycle: When each period begins.
         first_period_index: The first period that is billed; 0 unless the anchor lies in the past.
+        quantity: How many units are had.
+        product: What is subscribed to, in the merchant's own words: trials are given once and
+            prices are changed by it.
+        buyer_ref: The merchant's own id of the buyer.
+        trial_end_at: Until when nothing is owed, or None without a free trial; the first period
+            begins then, or later.
     """
 
     price: Price
     order_name: str
     cycle: BillingCycle
     first_period_index: int = 0
+    quantity: int = 1
+    product: str | None = None
+    buyer_ref: str | None = None
+    trial_end_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a name the gateway would refuse, or a negative first period."""
+        """Refuse a name the gateway would refuse, a negative first period, or no unit."""
         _require_text("order name", self.order_name, ORDER_NAME_LENGTH_MAX)
+        for label, text, limit in (
+            ("product", self.product, PRODUCT_LENGTH_MAX),
+            ("buyer_ref", self.buyer_ref, BUYER_REF_LENGTH_MAX),
+        ):
+            if text is not None:
+                _require_text(label, text, limit)
+        if type(self.quantity) is not int or not 1 <= self.quantity <= QUANTITY_MAX:
+            message = f"quantity must be 1 to {QUANTITY_MAX}, not {self.quantity!r}"
+            raise InvalidAgreementError(message)
         if self.first_period_index < 0:
             message = f"first_period_index must be 0 or more, not {self.first_period_index}"
             raise InvalidAgreementError(message)
 
+    @property
+    def total(self) -> Price:
+        """What all units cost for one period, before discounts."""
+        return Price(self.price.amount * self.quantity, self.price.tax_free * self.quantity)
+
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """An agreement in force, with where its billing stands."""
+    """An agreement in force, with where its billing stands.
+
+    Attributes:
+        cancel_at: From then on nothing is billed; None while no end has been asked for.
+        pause_at: From then on no period begins; None while no pause has been asked for.
+        consented_amount: The most that the buyer has agreed to pay for a period, in won.
+    """
 
     id: UUID
     billing_key_id: int
@@ -104,8 +125,9 @@ class Subscription:
     next_period_index: int
     next_renewal_at: datetime | None
     created_at: datetime
-    # From then on nothing is billed; None while no end has been asked for.
     cancel_at: datetime | None = None
+    pause_at: datetime | None = None
+    consented_amount: int | None = None
 
 
 def require_customer_uid(customer_uid: str) -> str:

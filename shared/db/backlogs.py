@@ -7,8 +7,8 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import INQUIRABLE
+from shared.billing.lifecycle import LIVING
 from shared.billing.refund import REFUND_INQUIRABLE, REFUND_UNSETTLED
-from shared.billing.subscription import BILLABLE
 from shared.db.tables import one_of
 
 
@@ -83,8 +83,7 @@ def _waiting(table: str, since: str, condition: str) -> TextClause:
 _RENEWALS_DUE = _waiting(
     "subscriptions",
     "next_renewal_at",
-    f"{one_of('status', BILLABLE)} AND next_renewal_at <= :now"
-    " AND (cancel_at IS NULL OR next_renewal_at < cancel_at)",
+    "next_renewal_at <= :now AND (cancel_at IS NULL OR next_renewal_at < cancel_at)",
 )
 _INQUIRIES_DUE = _waiting(
     "payment_attempts",
@@ -113,6 +112,6 @@ _REMOVALS_DUE = _waiting(
     "billing_keys", "coalesce(delete_asked_at, created_at)", "status = 'deleting'"
 )
 _ENDINGS_DUE = _waiting(
-    "subscriptions", "cancel_at", f"{one_of('status', BILLABLE)} AND cancel_at <= :now"
+    "subscriptions", "cancel_at", f"{one_of('status', LIVING)} AND cancel_at <= :now"
 )
 _EVENTS_WAITING = _waiting("events", "created_at", "relayed_at IS NULL")

@@ -13,8 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptStatus
+from shared.billing.lifecycle import LIVING
 from shared.billing.refund import Requester
-from shared.billing.subscription import BILLABLE, BillingKeyStatus, Buyer
+from shared.billing.subscription import BillingKeyStatus, Buyer
 from shared.db.dispatch import RESEND_AFTER, dispatch, dispatching
 from shared.db.tables import one_of
 
@@ -140,7 +141,7 @@ async def make_due(connection: AsyncConnection, key_id: int, now: datetime) -> i
             UPDATE invoices i SET next_attempt_at = :now, dispatched_at = NULL, message = NULL
             FROM subscriptions s
             WHERE s.id = i.subscription_id AND s.billing_key_id = :key
-              AND s.{one_of("status", BILLABLE)} AND (s.cancel_at IS NULL OR s.cancel_at > :now)
+              AND s.{one_of("status", LIVING)} AND (s.cancel_at IS NULL OR s.cancel_at > :now)
               AND i.status = 'open' AND NOT i.collection_stopped
               AND NOT EXISTS (
                   SELECT FROM payment_attempts a
@@ -200,7 +201,7 @@ async def use_of(connection: AsyncConnection, key_id: int) -> KeyUse:
                 f"""
                 SELECT
                     (SELECT count(*) FROM subscriptions
-                     WHERE billing_key_id = :key AND {one_of("status", BILLABLE)}) AS subscriptions,
+                     WHERE billing_key_id = :key AND {one_of("status", LIVING)}) AS subscriptions,
                     (SELECT count(*) FROM payment_attempts a
                      JOIN invoices i ON i.id = a.invoice_id
                      JOIN subscriptions s ON s.id = i.subscription_id

@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import UNSETTLED, AttemptStatus, Claim, Leases
 from shared.billing.calendar import Period
 from shared.billing.errors import BillingError
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.merchant_uid import merchant_uid
 from shared.billing.money import Price
-from shared.billing.subscription import BillingKeyStatus, Buyer, SubscriptionStatus
+from shared.billing.subscription import BillingKeyStatus, Buyer
 from shared.db.holds import HELD
 from shared.db.tables import one_of
 from shared.db.text import to_json

@@ -10,8 +10,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.cancellation import Cancellation, RefundChoice
+from shared.billing.lifecycle import LIVING, SubscriptionStatus
 from shared.billing.refund import Requester
-from shared.billing.subscription import BILLABLE, SubscriptionStatus
 from shared.db.dispatch import dispatch, dispatching
 from shared.db.tables import one_of
 from shared.db.text import storable
@@ -40,7 +40,7 @@ class Ending:
         wish: What was asked for, or None where nobody asked: dunning ends subscriptions too.
         canceled_at: When it ended; None while it is billable, or if that was never noted.
         decided_until: The start of the first period that was not decided yet, or None once it has
-            ended.
+            ended, or while a pause holds the calendar.
         closed_at: When nothing was left to do, or None.
     """
 
@@ -54,9 +54,10 @@ class Ending:
 
     def is_due(self, now: datetime) -> bool:
         """Say whether the end has come and everything before it has been decided."""
-        if self.wish is None or self.decided_until is None or self.status not in BILLABLE:
+        if self.wish is None or self.status not in LIVING:
             return False
-        return self.wish.cancel_at <= min(now, self.decided_until)
+        # A pause without a calendar has no period to come.
+        return self.wish.cancel_at <= min(now, self.decided_until or now)
 
 
 async def lock(connection: AsyncConnection, subscription_id: UUID) -> Ending | None:
@@ -114,8 +115,10 @@ async def dispatch_due(
 
 _DISPATCH_ENDING = dispatching(
     "subscriptions",
-    f"d.{one_of('status', BILLABLE)} AND d.closed_at IS NULL"
-    " AND d.cancel_at <= :now AND d.next_renewal_at >= d.cancel_at",
+    f"d.{one_of('status', LIVING)} AND d.closed_at IS NULL"
+    " AND d.cancel_at <= :now"
+    # A pause without a calendar has no period to come.
+    " AND (d.next_renewal_at >= d.cancel_at OR d.next_renewal_at IS NULL)",
     "d.cancel_at",
 )
 _DISPATCH_UNCLOSED = dispatching(
@@ -160,7 +163,7 @@ _DUE = text(
     SELECT s.id, CASE WHEN (s.status <> 'canceled' OR s.canceled_at IS DISTINCT FROM s.cancel_at)
         AND NOT EXISTS (
             SELECT FROM subscriptions o
-            WHERE o.billing_key_id = s.billing_key_id AND o.{one_of("status", BILLABLE)}
+            WHERE o.billing_key_id = s.billing_key_id AND o.{one_of("status", LIVING)}
               AND (o.cancel_at IS NULL OR o.cancel_at > :now)
         ) THEN k.customer_uid END AS customer_uid
     FROM subscriptions s JOIN billing_keys k ON k.id = s.billing_key_id

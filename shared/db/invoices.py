@@ -1,7 +1,7 @@
 """Invoices: opened once a period, found when due, closed without a charge where none is owed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.calendar import Period
 from shared.billing.events import Event, EventName
 from shared.billing.invoice import Invoice, InvoiceStatus, NewInvoice
+from shared.billing.lines import Line, LineKind
 from shared.billing.money import Price
 from shared.db import outbox
 from shared.db.dispatch import dispatch, dispatching
@@ -20,14 +21,14 @@ from shared.db.text import to_json
 
 _COLUMNS = """
     id, subscription_id, period_index, period_start_at, period_end_at, amount, tax_free, order_name,
-    status, declines, next_attempt_at, paid_at, message
+    status, declines, next_attempt_at, paid_at, message, lines
 """
 
 
 async def open_new(
     connection: AsyncConnection, new: Sequence[NewInvoice], now: datetime
 ) -> list[int]:
-    """Open invoices that are due at once, and tell of each in the same transaction.
+    """Open invoices, and tell of each in the same transaction.
 
     Returns the ids of those that did not exist yet: a period is billed once, whoever asks.
     """
@@ -42,10 +43,12 @@ async def open_new(
             "amount": invoice.price.amount,
             "tax_free": invoice.price.tax_free,
             "order_name": invoice.order_name,
+            "lines": [asdict(line) for line in invoice.lines],
+            "next_attempt_at": (invoice.next_attempt_at or now).isoformat(),
         }
         for invoice in new
     ]
-    opened = list(await connection.execute(_OPEN, {"rows": to_json(rows), "now": now}))
+    opened = list(await connection.execute(_OPEN, {"rows": to_json(rows)}))
     await outbox.write(
         connection,
         [
@@ -70,13 +73,14 @@ _OPEN = text(
     """
     INSERT INTO invoices (
         subscription_id, period_index, period_start_at, period_end_at, amount, tax_free,
-        order_name, next_attempt_at
+        order_name, lines, next_attempt_at
     )
     SELECT subscription_id, period_index, period_start_at, period_end_at, amount, tax_free,
-        order_name, :now
+        order_name, lines, next_attempt_at
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
         subscription_id uuid, period_index int, period_start_at timestamptz,
-        period_end_at timestamptz, amount bigint, tax_free bigint, order_name text
+        period_end_at timestamptz, amount bigint, tax_free bigint, order_name text, lines jsonb,
+        next_attempt_at timestamptz
     )
     ORDER BY subscription_id, period_index
     ON CONFLICT (subscription_id, period_index) DO NOTHING
@@ -241,6 +245,10 @@ async def due_backlog(connection: AsyncConnection, now: datetime) -> tuple[int, 
     return row.due, row.oldest
 
 
+def _line(said: Mapping[str, Any]) -> Line:
+    return Line(**{**said, "kind": LineKind(said["kind"])})
+
+
 def _invoice(row: Row[Any]) -> Invoice:
     return Invoice(
         id=row.id,
@@ -253,4 +261,5 @@ def _invoice(row: Row[Any]) -> Invoice:
         next_attempt_at=row.next_attempt_at,
         paid_at=row.paid_at,
         message=row.message,
+        lines=tuple(_line(said) for said in row.lines),
     )

@@ -10,7 +10,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.events import Json
-from shared.billing.subscription import BILLABLE, BillingKeyStatus, Buyer
+from shared.billing.lifecycle import LIVING
+from shared.billing.subscription import BillingKeyStatus, Buyer
 from shared.billing.window import WINDOW_OPEN, WindowKind, WindowStatus
 from shared.db.tables import one_of
 
@@ -142,7 +143,7 @@ async def subscriptions_of(connection: AsyncConnection, key_id: int) -> list[UUI
         text(
             f"""
             SELECT id FROM subscriptions
-            WHERE billing_key_id = :key AND {one_of("status", BILLABLE)} ORDER BY created_at, id
+            WHERE billing_key_id = :key AND {one_of("status", LIVING)} ORDER BY created_at, id
             """  # noqa: S608 - made of constants only
         ),
         {"key": key_id},
@@ -163,7 +164,7 @@ _KEYS = f"""
     SELECT k.id, k.customer_uid, k.status, k.generation, k.buyer_name, k.buyer_email, k.buyer_tel,
         k.delete_reason, k.delete_requester, k.delete_asked_at, k.created_at,
         (SELECT count(*) FROM subscriptions s
-         WHERE s.billing_key_id = k.id AND s.{one_of("status", BILLABLE)}) AS subscriptions,
+         WHERE s.billing_key_id = k.id AND s.{one_of("status", LIVING)}) AS subscriptions,
         w.id AS window_id, w.kind AS window_kind, w.status AS window_status, w.merchant_uid,
         w.expires_at
     FROM billing_keys k

@@ -12,21 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.errors import BillingError
 from shared.billing.events import Event, EventName
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
-from shared.billing.subscription import (
-    BILLABLE,
-    Agreement,
-    Buyer,
-    Subscription,
-    SubscriptionStatus,
-)
+from shared.billing.subscription import Agreement, Buyer, Subscription
 from shared.db import outbox
-from shared.db.tables import one_of
 from shared.db.text import to_json
 
 _COLUMNS = """
-    id, billing_key_id, amount, tax_free, order_name, interval_unit, interval_count, anchor_at,
-    time_zone, status, next_period_index, next_renewal_at, created_at, cancel_at
+    id, billing_key_id, amount, tax_free, quantity, order_name, product, buyer_ref, interval_unit,
+    interval_count, anchor_at, anchor_index, time_zone, status, trial_end_at, next_period_index,
+    next_renewal_at, created_at, cancel_at, pause_at, consented_amount
 """
 
 
@@ -62,11 +57,19 @@ async def add(connection: AsyncConnection, new: Sequence[NewSubscription], now: 
             "customer_uid": item.customer_uid,
             "amount": item.agreement.price.amount,
             "tax_free": item.agreement.price.tax_free,
+            "quantity": item.agreement.quantity,
             "order_name": item.agreement.order_name,
+            "product": item.agreement.product,
+            "buyer_ref": item.agreement.buyer_ref,
             "interval_unit": item.agreement.cycle.interval.unit,
             "interval_count": item.agreement.cycle.interval.count,
             "anchor_at": item.agreement.cycle.anchor_at.isoformat(),
+            "anchor_index": item.agreement.cycle.anchor_index,
             "time_zone": item.agreement.cycle.time_zone,
+            "status": _beginning(item.agreement),
+            "trial_end_at": _iso(item.agreement.trial_end_at),
+            # What a free trial turns into is agreed to anew, when it is about to.
+            "consented_amount": 0 if item.agreement.trial_end_at else item.agreement.total.amount,
             "next_period_index": item.agreement.first_period_index,
             "next_renewal_at": item.agreement.cycle.period(
                 item.agreement.first_period_index
@@ -84,7 +87,10 @@ async def add(connection: AsyncConnection, new: Sequence[NewSubscription], now: 
                 {
                     "amount": item.agreement.price.amount,
                     "tax_free": item.agreement.price.tax_free,
+                    "quantity": item.agreement.quantity,
+                    "product": item.agreement.product,
                     "first_period_index": item.agreement.first_period_index,
+                    "trial_end_at": _iso(item.agreement.trial_end_at),
                     "at": now.isoformat(),
                 },
             )
@@ -110,15 +116,19 @@ _ADD_KEYS = text(
 _ADD = text(
     """
     INSERT INTO subscriptions (
-        id, billing_key_id, amount, tax_free, order_name, interval_unit, interval_count, anchor_at,
-        time_zone, next_period_index, next_renewal_at
+        id, billing_key_id, amount, tax_free, quantity, order_name, product, buyer_ref,
+        interval_unit, interval_count, anchor_at, anchor_index, time_zone, status, trial_end_at,
+        consented_amount, next_period_index, next_renewal_at
     )
-    SELECT n.id, k.id, amount, tax_free, order_name, interval_unit, interval_count, anchor_at,
-        time_zone, next_period_index, next_renewal_at
+    SELECT n.id, k.id, amount, tax_free, quantity, order_name, product, buyer_ref, interval_unit,
+        interval_count, anchor_at, anchor_index, time_zone, n.status, trial_end_at,
+        consented_amount, next_period_index, next_renewal_at
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
-        id uuid, customer_uid text, amount bigint, tax_free bigint, order_name text,
-        interval_unit text, interval_count int, anchor_at timestamptz, time_zone text,
-        next_period_index int, next_renewal_at timestamptz
+        id uuid, customer_uid text, amount bigint, tax_free bigint, quantity int, order_name text,
+        product text, buyer_ref text, interval_unit text, interval_count int,
+        anchor_at timestamptz, anchor_index int, time_zone text, status text,
+        trial_end_at timestamptz, consented_amount bigint, next_period_index int,
+        next_renewal_at timestamptz
     )
     JOIN billing_keys k ON k.customer_uid = n.customer_uid
     """
@@ -143,7 +153,7 @@ async def lock_due(connection: AsyncConnection, limit: int, now: datetime) -> Du
         text(
             f"""
             SELECT {_COLUMNS} FROM subscriptions
-            WHERE {one_of("status", BILLABLE)} AND next_renewal_at <= :now
+            WHERE next_renewal_at <= :now
               AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
             ORDER BY next_renewal_at LIMIT :limit
             FOR NO KEY UPDATE SKIP LOCKED
@@ -330,6 +340,15 @@ async def counts(connection: AsyncConnection) -> dict[SubscriptionStatus, int]:
     return {SubscriptionStatus(row.status): row.subscriptions for row in rows}
 
 
+def _beginning(agreement: Agreement) -> SubscriptionStatus:
+    is_free = agreement.trial_end_at is not None
+    return SubscriptionStatus.TRIALING if is_free else SubscriptionStatus.ACTIVE
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
 def _status_event(subscription_id: UUID, status: str, now: datetime) -> Event:
     name = {
         SubscriptionStatus.ACTIVE: EventName.SUBSCRIPTION_RECOVERED,
@@ -350,11 +369,18 @@ def _subscription(row: Row[Any]) -> Subscription:
                 row.anchor_at,
                 Interval(IntervalUnit(row.interval_unit), row.interval_count),
                 row.time_zone,
+                row.anchor_index,
             ),
+            quantity=row.quantity,
+            product=row.product,
+            buyer_ref=row.buyer_ref,
+            trial_end_at=row.trial_end_at,
         ),
         status=SubscriptionStatus(row.status),
         next_period_index=row.next_period_index,
         next_renewal_at=row.next_renewal_at,
         created_at=row.created_at,
         cancel_at=row.cancel_at,
+        pause_at=row.pause_at,
+        consented_amount=row.consented_amount,
     )

@@ -2,7 +2,8 @@
 
 Instants are UTC (``timestamptz``), money is whole won (``bigint``), statuses are text with a check
 made from the domain's enums, so that a status the domain does not know cannot be stored. What is
-said and kept beside the billing itself stands in ``message_tables``.
+agreed stands in ``agreement_tables``, what is said and kept beside the billing in
+``message_tables``.
 """
 
 from sqlalchemy import (
@@ -23,9 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptStatus
-from shared.billing.calendar import IntervalUnit
-from shared.billing.cancellation import RefundChoice
+from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptOrigin, AttemptStatus
 from shared.billing.invoice import InvoiceStatus
 from shared.billing.refund import (
     REASON_LENGTH_MAX,
@@ -35,17 +34,15 @@ from shared.billing.refund import (
     RefundStatus,
     Requester,
 )
-from shared.billing.subscription import (
-    BILLABLE,
-    BUYER_EMAIL_LENGTH_MAX,
-    BUYER_NAME_LENGTH_MAX,
-    BUYER_TEL_LENGTH_MAX,
-    CUSTOMER_UID_LENGTH_MAX,
-    ORDER_NAME_LENGTH_MAX,
-    BillingKeyStatus,
-    SubscriptionStatus,
-)
 from shared.billing.window import WINDOW_OPEN, WindowKind, WindowStatus
+from shared.db.agreement_tables import (
+    adjustments,
+    agreement_changes,
+    billing_keys,
+    consents,
+    subscriptions,
+    trials,
+)
 from shared.db.columns import count, created, instant, metadata, money, one_of
 from shared.db.message_tables import (
     audit_log,
@@ -57,9 +54,12 @@ from shared.db.message_tables import (
 )
 
 __all__ = [
+    "adjustments",
+    "agreement_changes",
     "audit_log",
     "billing_keys",
     "commands",
+    "consents",
     "dead_letters",
     "events",
     "gateway_holds",
@@ -71,107 +71,9 @@ __all__ = [
     "payments",
     "refunds",
     "subscriptions",
+    "trials",
     "windows",
 ]
-
-billing_keys = Table(
-    "billing_keys",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("customer_uid", Text, nullable=False),
-    Column("status", Text, nullable=False, server_default=BillingKeyStatus.ACTIVE),
-    # Raised when the means behind the key changes: what was tried before says nothing of it.
-    Column("generation", Integer, nullable=False, server_default=text("1")),
-    Column("buyer_name", Text),
-    Column("buyer_email", Text),
-    Column("buyer_tel", Text),
-    Column("delete_reason", Text),
-    Column("delete_requester", Text),
-    instant("delete_asked_at"),
-    instant("dispatched_at"),
-    created(),
-    UniqueConstraint("customer_uid"),
-    CheckConstraint("generation >= 1", name="generation"),
-    CheckConstraint(
-        "status NOT IN ('deleting', 'deleted')"
-        f" OR (delete_reason IS NOT NULL AND {one_of('delete_requester', Requester)})",
-        name="delete",
-    ),
-    Index("billing_keys_deleting_idx", "id", postgresql_where=text("status = 'deleting'")),
-    CheckConstraint(one_of("status", BillingKeyStatus), name="status"),
-    CheckConstraint(
-        f"char_length(customer_uid) BETWEEN 1 AND {CUSTOMER_UID_LENGTH_MAX}", name="customer_uid"
-    ),
-    CheckConstraint(
-        f"char_length(buyer_name) BETWEEN 1 AND {BUYER_NAME_LENGTH_MAX}"
-        f" AND char_length(buyer_email) BETWEEN 1 AND {BUYER_EMAIL_LENGTH_MAX}"
-        f" AND char_length(buyer_tel) BETWEEN 1 AND {BUYER_TEL_LENGTH_MAX}",
-        name="buyer",
-    ),
-)
-
-subscriptions = Table(
-    "subscriptions",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("billing_key_id", ForeignKey("billing_keys.id"), nullable=False),
-    *money(),
-    Column("order_name", Text, nullable=False),
-    Column("interval_unit", Text, nullable=False),
-    Column("interval_count", Integer, nullable=False),
-    instant("anchor_at", nullable=False),
-    Column("time_zone", Text, nullable=False),
-    Column("status", Text, nullable=False, server_default=SubscriptionStatus.ACTIVE),
-    Column("next_period_index", Integer, nullable=False),
-    instant("next_renewal_at"),
-    # The end that was asked for: nothing is billed or collected from ``cancel_at`` on.
-    instant("cancel_at"),
-    instant("canceled_at"),
-    # Set once nothing that the end left behind is under way, owed or to be given back.
-    instant("closed_at"),
-    Column("cancel_reason", Text),
-    Column("cancel_requester", Text),
-    Column("cancel_refund", Text),
-    Column("cancel_late_payment", Text),
-    instant("dispatched_at"),
-    created(),
-    CheckConstraint(one_of("status", SubscriptionStatus), name="status"),
-    CheckConstraint(
-        "cancel_at IS NULL OR (num_nulls(cancel_reason, cancel_requester, cancel_refund,"
-        " cancel_late_payment) = 0"
-        f" AND {one_of('cancel_requester', Requester)} AND {one_of('cancel_refund', RefundChoice)}"
-        f" AND {one_of('cancel_late_payment', RefundChoice)})",
-        name="cancel",
-    ),
-    CheckConstraint("canceled_at IS NULL OR status = 'canceled'", name="canceled"),
-    CheckConstraint("closed_at IS NULL OR status = 'canceled'", name="closed"),
-    CheckConstraint(one_of("interval_unit", IntervalUnit), name="interval_unit"),
-    CheckConstraint("interval_count >= 1", name="interval_count"),
-    CheckConstraint("next_period_index >= 0", name="next_period_index"),
-    CheckConstraint(
-        f"char_length(order_name) BETWEEN 1 AND {ORDER_NAME_LENGTH_MAX}", name="order_name"
-    ),
-    # A billable subscription always has a next renewal: without one it would be missed for ever.
-    CheckConstraint(
-        f"({one_of('status', BILLABLE)}) = (next_renewal_at IS NOT NULL)", name="next_renewal"
-    ),
-    Index(
-        "subscriptions_due_idx",
-        "next_renewal_at",
-        postgresql_where=text(one_of("status", BILLABLE)),
-    ),
-    Index("subscriptions_billing_key_id_idx", "billing_key_id"),
-    Index(
-        "subscriptions_ending_idx",
-        "cancel_at",
-        postgresql_where=text("cancel_at IS NOT NULL AND closed_at IS NULL"),
-    ),
-    Index(
-        "subscriptions_unclosed_idx",
-        "id",
-        postgresql_where=text("status = 'canceled' AND closed_at IS NULL"),
-    ),
-)
 
 invoices = Table(
     "invoices",
@@ -189,6 +91,11 @@ invoices = Table(
     instant("next_attempt_at"),
     instant("dispatched_at"),
     instant("paid_at"),
+    # What the amount is made of, in order (``shared/billing/lines.py``).
+    Column("lines", JSONB, nullable=False),
+    # When the buyer asked to be charged at once, and what our own schedule had planned by then.
+    instant("retry_asked_at"),
+    instant("planned_attempt_at"),
     # Set when the buyer's money is known to be with us although the rows end otherwise.
     Column("collection_stopped", Boolean, nullable=False, server_default=false()),
     Column("message", Text),
@@ -223,6 +130,8 @@ payment_attempts = Table(
     Column("status", Text, nullable=False),
     instant("claimed_at", nullable=False),
     instant("lease_until", nullable=False),
+    # On whose wish: by our own schedule, or by the buyer, whose tries use up none of our steps.
+    Column("origin", Text, nullable=False, server_default=AttemptOrigin.SCHEDULE),
     instant("unknown_since"),
     instant("inquire_at"),
     instant("dispatched_at"),
@@ -237,6 +146,7 @@ payment_attempts = Table(
     UniqueConstraint("merchant_uid"),
     UniqueConstraint("invoice_id", "number"),
     CheckConstraint(one_of("status", AttemptStatus), name="status"),
+    CheckConstraint(one_of("origin", AttemptOrigin), name="origin"),
     CheckConstraint("number >= 1 AND send_number >= 1", name="numbers"),
     CheckConstraint("status <> 'paid' OR imp_uid IS NOT NULL", name="paid"),
     # Whoever may still be asked about must be asked: no unknown attempt without an inquiry.

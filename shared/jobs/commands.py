@@ -5,8 +5,6 @@ logs and Flower. Its ``command_id`` is the merchant's own: a command that comes 
 with its first result. ``docs/messages.md`` shows each with an example.
 """
 
-import hashlib
-import json
 from datetime import date
 from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID
@@ -14,49 +12,24 @@ from uuid import UUID
 from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from shared.billing.cancellation import CancelWhen, RefundChoice
-from shared.billing.refund import REASON_LENGTH_MAX, Requester
+from shared.billing.refund import Requester
 from shared.billing.subscription import (
     BUYER_EMAIL_LENGTH_MAX,
     BUYER_NAME_LENGTH_MAX,
     BUYER_TEL_LENGTH_MAX,
-    CUSTOMER_UID_LENGTH_MAX,
-    ORDER_NAME_LENGTH_MAX,
 )
-from shared.jobs.contracts import COMMAND_QUEUE, WEBHOOK_QUEUE, Id, Job
-
-COMMAND_ID_LENGTH_MAX = 128
-_WON_MAX = 2**53 - 1
-
-CommandId = Annotated[
-    StrictStr, Field(pattern=r"^[!-~]+$", min_length=1, max_length=COMMAND_ID_LENGTH_MAX)
-]
-ImpUid = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9_-]+$", min_length=1, max_length=32)]
-MerchantUid = Annotated[StrictStr, Field(pattern=r"^[!-~]+$", min_length=1, max_length=40)]
-CustomerUid = Annotated[
-    StrictStr, Field(min_length=1, max_length=CUSTOMER_UID_LENGTH_MAX, repr=False)
-]
-OrderName = Annotated[StrictStr, Field(min_length=1, max_length=ORDER_NAME_LENGTH_MAX)]
-Reason = Annotated[StrictStr, Field(min_length=1, max_length=REASON_LENGTH_MAX)]
-Won = Annotated[StrictInt, Field(ge=0, le=_WON_MAX)]
-
-
-class Command(Job):
-    """A message from a merchant; ``command_id`` makes it harmless to send twice."""
-
-    queue = COMMAND_QUEUE
-
-    command_id: CommandId
-
-    @property
-    def digest(self) -> str:
-        """What tells this command from another one under the same id.
-
-        What is left at its default counts as left out, so a field that a later version adds does
-        not make an old command another one.
-        """
-        said = self.model_dump(mode="json", exclude_defaults=True)
-        canonical = json.dumps(said, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+from shared.jobs.command import (
+    WON_MAX,
+    Command,
+    CustomerUid,
+    ImpUid,
+    MerchantUid,
+    OrderName,
+    Reason,
+    Won,
+)
+from shared.jobs.contracts import WEBHOOK_QUEUE, Id, Job
+from shared.jobs.life_commands import LIFE_COMMANDS
 
 
 class _Window(Command):
@@ -185,7 +158,7 @@ class RefundPayment(Command):
 
     imp_uid: ImpUid | None = None
     invoice_id: Id | None = None
-    amount: Annotated[StrictInt, Field(ge=1, le=_WON_MAX)] | Literal["all"]
+    amount: Annotated[StrictInt, Field(ge=1, le=WON_MAX)] | Literal["all"]
     tax_free: Won | None = None
     reason: Reason
     requester: Requester
@@ -222,4 +195,5 @@ COMMANDS: tuple[type[Command], ...] = (
     ConfirmPayment,
     CancelSubscription,
     RefundPayment,
+    *LIFE_COMMANDS,
 )

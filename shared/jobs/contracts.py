@@ -183,5 +183,19 @@ class DispatchEndings(Job):
     queue = SCAN_QUEUE
 
 
+class ResumeSubscriptions(Job):
+    """Resume paused subscriptions whose day has come."""
+
+    task = "scan.resume"
+    queue = SCAN_QUEUE
+
+
+class GiveNotices(Job):
+    """Tell buyers' merchants of renewals, ends of trials and new prices before they come."""
+
+    task = "scan.notice"
+    queue = SCAN_QUEUE
+
+
 # Those above; what merchants send stands in ``commands``.
 JOBS: tuple[type[Job], ...] = tuple(Job.__subclasses__())

@@ -7,7 +7,8 @@ import uuid
 import pytest
 
 from shared.billing.events import EventName
-from shared.jobs.commands import COMMANDS, Command, ReceiveWebhook
+from shared.jobs.command import Command
+from shared.jobs.commands import COMMANDS, ReceiveWebhook
 from shared.jobs.contracts import JOBS
 from shared.jobs.envelope import envelope
 from tests.architecture.checkout import read

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 
+from shared.jobs.command import Command
 from shared.jobs.commands import (
     ChangeBillingKey,
-    Command,
     ConfirmBillingKey,
     ConfirmPayment,
     Product,

@@ -30,12 +30,8 @@ from shared.billing.subscription import Agreement, Buyer
 from shared.db import subscriptions
 from shared.db.engine import Database, connect
 from shared.db.subscriptions import NewSubscription
-from shared.jobs.commands import (
-    CancelSubscription,
-    Command,
-    DeleteBillingKey,
-    RefundPayment,
-)
+from shared.jobs.command import Command
+from shared.jobs.commands import CancelSubscription, DeleteBillingKey, RefundPayment
 from shared.jobs.envelope import envelope
 from tests.chaos.buyers import Buyers
 from tests.chaos.clocks import Clocks

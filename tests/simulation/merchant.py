@@ -24,10 +24,10 @@ from deploy.sandbox.window_request import Mode
 from shared.billing.subscription import Agreement, Buyer
 from shared.db import subscriptions
 from shared.db.outbox import StoredEvent
+from shared.jobs.command import Command
 from shared.jobs.commands import (
     CancelSubscription,
     ChangeBillingKey,
-    Command,
     ConfirmBillingKey,
     ConfirmPayment,
     DeleteBillingKey,

@@ -25,9 +25,9 @@ from shared.billing.window import KeyHeld, Prepared
 from shared.billing.window_channel import Channel
 from shared.clock import FixedClock
 from shared.jobs import contracts
+from shared.jobs.command import Command
 from shared.jobs.commands import (
     ChangeBillingKey,
-    Command,
     ConfirmBillingKey,
     ConfirmPayment,
     DeleteBillingKey,

@@ -17,7 +17,7 @@ from shared.billing.events import Json
 from shared.clock import WallClock
 from shared.db import audit, readings
 from shared.db.engine import Database
-from shared.jobs.commands import Command
+from shared.jobs.command import Command
 from worker.console import session
 from worker.console.endings import DatabaseFaultError, MisusedError, RefusedError
 from worker.console.session import ConsoleSettings

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from shared.billing.attempt import AttemptStatus
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.refund import RefundStatus
-from shared.billing.subscription import SubscriptionStatus
 from shared.db.backlogs import Backlog
 from shared.db.holds import Hold
 from shared.db.letters import Letter

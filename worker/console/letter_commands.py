@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.events import Json
 from shared.billing.refund import require_reason
 from shared.db.letters import Resolution
-from shared.jobs.commands import Command, Reason
+from shared.jobs.command import Command, Reason
 from shared.jobs.contracts import Id
 from worker.services import letters
 from worker.services.letters import Parcel

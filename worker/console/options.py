@@ -8,6 +8,7 @@ import typer
 from shared.billing.calendar import INTERVAL_COUNT_MAX, IntervalUnit
 from shared.billing.cancellation import CancelWhen, RefundChoice
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.merchant_uid import PERIOD_INDEX_MAX
 from shared.billing.refund import REASON_LENGTH_MAX, Requester
 from shared.billing.subscription import (
@@ -16,7 +17,6 @@ from shared.billing.subscription import (
     BUYER_TEL_LENGTH_MAX,
     ORDER_NAME_LENGTH_MAX,
     BillingKeyStatus,
-    SubscriptionStatus,
 )
 from worker.console.customer_uid import STDIN, VARIABLE
 from worker.console.terms import BillFrom

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import Attempt
 from shared.billing.events import Json
 from shared.billing.invoice import Invoice, InvoiceStatus
-from shared.billing.subscription import BillingKeyStatus, Subscription, SubscriptionStatus
+from shared.billing.lifecycle import SubscriptionStatus
+from shared.billing.subscription import BillingKeyStatus, Subscription
 from shared.db import (
     attempts,
     audit,

@@ -10,8 +10,8 @@ import typer
 
 from shared.billing.attempt import UNSETTLED, AttemptStatus
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.refund import REFUND_UNSETTLED, RefundStatus
-from shared.billing.subscription import SubscriptionStatus
 from shared.billing.use_confirmation import KST
 from shared.clock import WallClock
 from worker.console import dead_letter_view, options

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.cancellation import Cancellation, CancelWhen, running_period_end
 from shared.billing.errors import BillingError
 from shared.billing.events import Event, EventName, Json
-from shared.billing.subscription import SubscriptionStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.db import endings, outbox, subscriptions
 from shared.db.endings import Ending
 from shared.jobs.commands import CancelSubscription

@@ -21,10 +21,11 @@ from shared.billing.attempt import AttemptStatus, Claim
 from shared.billing.collection import after_send
 from shared.billing.events import Event, EventName
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Collectability, collectability, minimum_amount_text
 from shared.billing.outcome import Outcome, Unknown
 from shared.billing.rules import CollectionRules
-from shared.billing.subscription import BillingKeyStatus, SubscriptionStatus
+from shared.billing.subscription import BillingKeyStatus
 from shared.billing.use_confirmation import UseConfirmation, use_confirmation_on
 from shared.clock import Clock
 from shared.db import billing_keys, claims, invoices

@@ -15,7 +15,8 @@ from shared.billing.events import Event, EventName, Json
 from shared.clock import Clock
 from shared.db import commands, dead_letters, outbox
 from shared.db.engine import Database, is_transient
-from shared.jobs.commands import Command, ReceiveWebhook
+from shared.jobs.command import Command
+from shared.jobs.commands import ReceiveWebhook
 from shared.jobs.contracts import Job
 from worker.services.commanding import CommandRefusedError, Handler
 

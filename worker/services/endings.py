@@ -26,10 +26,10 @@ from shared.billing.errors import BillingError
 from shared.billing.events import Event, EventName
 from shared.billing.inquiry import StillUnresolved
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
 from shared.billing.refund import RefundCause
 from shared.billing.rules import InquiryPolicy
-from shared.billing.subscription import SubscriptionStatus
 from shared.clock import Clock
 from shared.db import claims, endings, invoices, outbox, payments, remains
 from shared.db.endings import Due, Ending, Wish

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import AttemptStatus
 from shared.billing.collection import Move, park, send_again_later
 from shared.billing.key_change import UNPAID, overtaken
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.outcome import FaultScope, Misconfigured
 from shared.billing.rules import CollectionRules
-from shared.billing.subscription import SubscriptionStatus
 from shared.clock import Clock
 from shared.db import billing_keys, dead_letters, endings, invoices, moves, payments, subscriptions
 from shared.db.dead_letters import AttemptLetter

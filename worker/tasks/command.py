@@ -6,7 +6,8 @@ from typing import Any
 from celery import Task, shared_task
 
 from shared.jobs.canonical import CanonicalLine
-from shared.jobs.commands import COMMANDS, Command
+from shared.jobs.command import Command
+from shared.jobs.commands import COMMANDS
 from worker.bootstrap import runtime
 from worker.tasks.kept import kept
 

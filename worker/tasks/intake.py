@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from shared.billing.events import EventName
 from shared.jobs.canonical import CanonicalLine, canonical_line
-from shared.jobs.commands import COMMAND_ID_LENGTH_MAX
+from shared.jobs.command import COMMAND_ID_LENGTH_MAX
 from shared.jobs.contracts import Job
 from worker.bootstrap import runtime
 from worker.services.command_desk import Unworked

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.merchant_uid import merchant_uid
 from shared.billing.outcome import Declined, MethodDead
-from shared.billing.subscription import SubscriptionStatus
 from shared.clock import WallClock
 from shared.db import subscriptions
 from tests.integration.console.commands import KEY, Commands

@@ -18,7 +18,7 @@ from scheduler.bootstrap import Scans
 from shared.billing.rules import CollectionRules
 from shared.clock import FixedClock
 from shared.db.engine import Database, connect
-from shared.db.roles import Role
+from shared.db.grants import Role
 from tests.support.billing import START_AT, World
 from tests.support.book import BookedGateway
 from worker.services.grouping import Grouping

@@ -15,7 +15,7 @@ from deploy.launcher.postgres import PostgresServer
 from deploy.launcher.servers import temporary_servers
 from deploy.launcher.waiting import wait_until
 from shared.db import migrate, roles
-from shared.db.roles import Role
+from shared.db.grants import Role
 from tests.integration.db.logins import PASSWORD, url_as
 from tests.support.databases import fresh_database
 

@@ -11,7 +11,7 @@ import structlog
 from deploy.launcher.servers import OwnServers
 from shared.billing.inquiry import RecordStatus, StillUnresolved
 from shared.db import migrate, roles
-from shared.db.roles import EVERY, GRANTS, HIDDEN, UNGRANTED, Role
+from shared.db.grants import EVERY, GRANTS, HIDDEN, UNGRANTED, Role
 from shared.db.tables import metadata
 from tests.integration.console.commands import Commands
 from tests.integration.db.logins import (

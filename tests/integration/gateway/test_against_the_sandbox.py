@@ -21,6 +21,7 @@ from shared.billing.inquiry import (
     StillUnresolved,
     judge,
 )
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
 from shared.billing.outcome import (
     Declined,
@@ -33,7 +34,7 @@ from shared.billing.outcome import (
     Throttled,
     Unknown,
 )
-from shared.billing.subscription import Buyer, SubscriptionStatus
+from shared.billing.subscription import Buyer
 from shared.clock import boot_clock_s
 from tests.integration.gateway.clients import charge, client_of, open_fence
 from tests.support.sandbox import IMP_KEY, IMP_SECRET, SandboxControl

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
-from shared.billing.subscription import SubscriptionStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.db import subscriptions
 from tests.support.billing import MONTHLY, START_AT, World
 

@@ -24,8 +24,8 @@ from scheduler.leader import Lease
 from shared.config import Settings
 from shared.db import migrate
 from shared.db.engine import connect
+from shared.db.grants import Role
 from shared.db.outbox import StoredEvent
-from shared.db.roles import Role
 from shared.jobs.celery_settings import celery_settings
 from shared.jobs.commands import ReceiveWebhook
 from shared.jobs.contracts import WEBHOOK_QUEUE, DispatchRelay

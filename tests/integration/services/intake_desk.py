@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from shared.jobs import canonical
 from shared.jobs.canonical import CanonicalLine
-from shared.jobs.commands import Command, ReceiveWebhook
+from shared.jobs.command import Command
+from shared.jobs.commands import ReceiveWebhook
 from shared.jobs.contracts import Job
 from shared.jobs.deliveries import Deliveries
 from tests.support.billing import World

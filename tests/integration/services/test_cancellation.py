@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.inquiry import StillUnresolved
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.refund import RefundCause, Requester
-from shared.billing.subscription import SubscriptionStatus
 from shared.db import endings, invoices, outbox, remains, subscriptions
 from tests.support.billing import MONTHLY, RESEND_AFTER, START_AT, World
 from tests.support.book import Ending

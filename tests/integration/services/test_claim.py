@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import Claim
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.merchant_uid import merchant_uid
-from shared.billing.subscription import SubscriptionStatus
 from shared.billing.use_confirmation import UseConfirmation
 from shared.db import claims, holds, subscriptions
 from tests.support.billing import World, until

@@ -15,13 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.errors import InvalidRefundError
 from shared.billing.events import EventName, Json
 from shared.db.engine import Database
-from shared.jobs.commands import (
-    COMMANDS,
-    CancelSubscription,
-    Command,
-    DeleteBillingKey,
-    ReceiveWebhook,
-)
+from shared.jobs.command import Command
+from shared.jobs.commands import COMMANDS, CancelSubscription, DeleteBillingKey, ReceiveWebhook
 from tests.support.billing import World, until
 from worker.services import command_desk
 from worker.services.command_desk import CommandDesk, Unworked

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.launcher.servers import OwnServers
 from shared.billing.events import Json
-from shared.jobs.commands import COMMANDS, CancelSubscription, Command, ReceiveWebhook
+from shared.jobs.command import Command
+from shared.jobs.commands import COMMANDS, CancelSubscription, ReceiveWebhook
 from tests.integration.services.intake_desk import Intake
 from tests.support.billing import World
 from worker.services.command_desk import CommandDesk

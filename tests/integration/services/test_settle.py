@@ -21,6 +21,7 @@ from shared.billing.collection import Move, after_inquiry, after_send
 from shared.billing.dunning import DunningPolicy, TerminalAction
 from shared.billing.events import Event, EventName
 from shared.billing.inquiry import NoRecord
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.outcome import (
     Declined,
     FaultScope,
@@ -33,7 +34,6 @@ from shared.billing.outcome import (
     Unknown,
 )
 from shared.billing.rules import CollectionRules, DeadMethodBrake
-from shared.billing.subscription import SubscriptionStatus
 from shared.db import holds, moves, subscriptions
 from shared.db.engine import Database, connect
 from tests.support.billing import LEASES, MONTHLY, QUIET, START_AT, World, until, world_of

@@ -11,6 +11,7 @@ from shared.billing.attempt import Claim, Leases, Question
 from shared.billing.calendar import Period
 from shared.billing.dunning import DunningPolicy, TerminalAction
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.merchant_uid import merchant_uid
 from shared.billing.money import Price
 from shared.billing.outcome import (
@@ -28,7 +29,7 @@ from shared.billing.outcome import (
     Unresolved,
 )
 from shared.billing.rules import CollectionRules, DeadMethodBrake, InquiryPolicy, ResendPolicy
-from shared.billing.subscription import Buyer, SubscriptionStatus
+from shared.billing.subscription import Buyer
 
 NOW: Final = datetime(2026, 3, 15, 3, 0, tzinfo=UTC)
 CLAIMED_AT: Final = NOW - timedelta(seconds=3)

@@ -22,6 +22,7 @@ from shared.billing.dunning import DunningPolicy, TerminalAction
 from shared.billing.events import Event, EventName
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.outcome import (
     Declined,
     Duplicate,
@@ -35,13 +36,14 @@ from shared.billing.outcome import (
     Unknown,
 )
 from shared.billing.rules import CollectionRules
-from shared.billing.subscription import SubscriptionStatus
 from tests.unit.billing import made
 from tests.unit.billing.made import CLAIM, CLAIMED_AT, NOW, RULES
 
 PAID_AT: Final = NOW - timedelta(seconds=1)
 RECEIPT: Final = "https://receipt.example.test/1"
-ACTIVE, PAST_DUE, CANCELED = SubscriptionStatus
+ACTIVE = SubscriptionStatus.ACTIVE
+PAST_DUE = SubscriptionStatus.PAST_DUE
+CANCELED = SubscriptionStatus.CANCELED
 TEN_SECONDS: Final = timedelta(seconds=10)
 FIVE_MINUTES: Final = timedelta(minutes=5)
 # The claim's lease (2 min) and the settle delay (3 min), from the claim.

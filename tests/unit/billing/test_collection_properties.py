@@ -14,6 +14,7 @@ from shared.billing.dunning import TerminalAction
 from shared.billing.events import EventName
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.invoice import InvoiceStatus
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.outcome import (
     Declined,
     Duplicate,
@@ -27,7 +28,6 @@ from shared.billing.outcome import (
     Unmoved,
 )
 from shared.billing.rules import CollectionRules, InquiryPolicy
-from shared.billing.subscription import SubscriptionStatus
 from tests.unit.billing import made
 from tests.unit.billing.constraints import Constraints
 

@@ -8,8 +8,8 @@ from shared.billing.dunning import DunningPolicy, TerminalAction
 from shared.billing.events import EventName
 from shared.billing.invoice import InvoiceStatus
 from shared.billing.key_change import UNPAID, overtaken
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.outcome import Declined, MethodDead
-from shared.billing.subscription import SubscriptionStatus
 from tests.unit.billing.made import NOW, claim
 
 BROKE = Declined("잔액 부족 ", "imp_1")

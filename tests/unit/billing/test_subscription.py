@@ -5,9 +5,9 @@ import pytest
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.errors import InvalidAgreementError
+from shared.billing.lifecycle import BILLABLE, SubscriptionStatus
 from shared.billing.money import Price
 from shared.billing.subscription import (
-    BILLABLE,
     BUYER_EMAIL_LENGTH_MAX,
     BUYER_NAME_LENGTH_MAX,
     BUYER_TEL_LENGTH_MAX,
@@ -15,7 +15,6 @@ from shared.billing.subscription import (
     ORDER_NAME_LENGTH_MAX,
     Agreement,
     Buyer,
-    SubscriptionStatus,
     require_customer_uid,
 )
 

@@ -12,8 +12,9 @@ import structlog
 
 from shared.billing.attempt import Claim
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit, Period
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
-from shared.billing.subscription import Agreement, Buyer, SubscriptionStatus
+from shared.billing.subscription import Agreement, Buyer
 from shared.config import LogFormat
 from shared.db.subscriptions import NewSubscription
 from shared.logs import configure
