@@ -7,7 +7,8 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import event
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
 
@@ -83,8 +84,14 @@ class LockWatch:
         self._connection.close()
 
 
-def engine_of(url: str, seam: Seam) -> AsyncEngine:
-    """Return an engine on which every statement waits for its turn."""
+def engine_of(url: str, seam: Seam, refused: list[str]) -> AsyncEngine:
+    """Return an engine on which every statement waits for its turn.
+
+    Args:
+        url: By which login it connects, and to which database.
+        seam: Whose turns they are.
+        refused: Takes what the server does not let the login do.
+    """
     engine = connect(url, connections_max=CONNECTIONS_MAX).engine
 
     def connecting(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
@@ -97,10 +104,15 @@ def engine_of(url: str, seam: Seam) -> AsyncEngine:
     def after(*_: Any) -> None:
         _in_statement(entering=False)
 
+    def failed(context: ExceptionContext) -> None:
+        after()
+        if isinstance(context.original_exception, psycopg.errors.InsufficientPrivilege):
+            refused.append(f"{make_url(url).username}: {context.original_exception}")
+
     event.listen(engine.sync_engine, "do_connect", connecting)
     event.listen(engine.sync_engine, "before_cursor_execute", before)
     event.listen(engine.sync_engine, "after_cursor_execute", after)
-    event.listen(engine.sync_engine, "handle_error", after)
+    event.listen(engine.sync_engine, "handle_error", failed)
     return engine
 
 

@@ -126,19 +126,34 @@ class Host:
 
     Attributes:
         reader: A connection on which committed rows are looked at without anybody's turn.
+        refused: What the server did not let a process do, whoever swallowed it.
     """
 
-    def __init__(self, url: str) -> None:
-        """Connect to a migrated database of our own."""
+    def __init__(self, url: str, logins: Mapping[str, str] | None = None) -> None:
+        """Connect to a migrated database of our own.
+
+        Args:
+            url: The owner's address of it.
+            logins: The addresses by which ``worker`` and ``scan`` connect, where not by that one.
+        """
         self.url = url
+        self.refused: list[str] = []
         self.turns = Turns(lambda _count: 0)
         self.seam = Seam(self.turns)
         self.watch = LockWatch(url)
         self.reader = psycopg.connect(url, autocommit=True)
         self.loop = VirtualLoop(self.turns, self.watch)
         self._runner = asyncio.Runner(loop_factory=lambda: self.loop)
-        self.engine: AsyncEngine = engine_of(url, self.seam)
+        self.engine: AsyncEngine = engine_of(url, self.seam, self.refused)
         self.database = Database(self.engine)
+        self._engine_of = {
+            kind: engine_of(login, self.seam, self.refused)
+            for kind, login in (logins or {}).items()
+        }
+
+    def engine_for(self, kind: str) -> AsyncEngine:
+        """Return what processes of a kind reach the database through."""
+        return self._engine_of.get(kind, self.engine)
 
     def run(self, life: Awaitable[R]) -> R:
         """Run one life, or a part of one."""
@@ -153,9 +168,11 @@ class Host:
 
         One that must be opened in its midst lets others go first, which another life would not.
         """
+        engines = list(self._engine_of.values()) or [self.engine]
         async with AsyncExitStack() as opened:
-            for _ in range(_WARM):
-                await opened.enter_async_context(self.engine.connect())
+            for _ in range(_WARM // len(engines)):
+                for engine in engines:
+                    await opened.enter_async_context(engine.connect())
 
     def begin_anew(self, *, thorough: bool = True) -> None:
         """Empty the tables and set everything to its beginning.
@@ -175,7 +192,8 @@ class Host:
     def close(self) -> None:
         """Close every connection and the loop."""
         try:
-            self._runner.run(self.engine.dispose())
+            for engine in (self.engine, *self._engine_of.values()):
+                self._runner.run(engine.dispose())
         finally:
             self._runner.close()
             self.reader.close()
@@ -183,11 +201,11 @@ class Host:
 
 
 @contextmanager
-def host_on(url: str) -> Iterator[Host]:
+def host_on(url: str, logins: Mapping[str, str] | None = None) -> Iterator[Host]:
     """Yield a host in whose lives Celery's tasks run on the simulated loop, silently."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    host = Host(url)
+    host = Host(url, logins)
     try:
         with tasks_in_simulation():
             yield host
@@ -255,7 +273,7 @@ class Installation:
             gateway_settings(self.settings), clock=clock, ssl_context=_TLS, transport=transport
         )
         adapters = Adapters(
-            SeamedDatabase(self.host.engine, self.host.seam),
+            SeamedDatabase(self.host.engine_for("worker"), self.host.seam),
             PortOneGateway(client, send_window_s=self.settings.send_window_s, clock=clock),
             SeamedStream(self.broker, self.host.seam),
             CountedDeliveries(self.broker, self.host.seam),
@@ -269,7 +287,7 @@ class Installation:
         process = self._process("scan")
         scans = scheduler.bootstrap.assemble(
             self.settings,
-            SeamedDatabase(self.host.engine, self.host.seam),
+            SeamedDatabase(self.host.engine_for("scan"), self.host.seam),
             SeamedEnqueue(self.broker, self.host.seam),
             SimulatedClock(self.host.loop, process),
         )

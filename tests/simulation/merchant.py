@@ -119,6 +119,10 @@ class Merchant:
         self.installation.broker.push(command)
         return command
 
+    def ask(self, contract: type[Command], **given: Any) -> Command:
+        """Publish a command of a kind, under an id of its own."""
+        return self.send(contract(command_id=self._id(contract.task), **given))
+
     def say_again(self) -> int:
         """Publish once more whatever was not answered; return how much that is."""
         for command_id in self.unanswered:

@@ -48,12 +48,16 @@ def logins(url: str) -> Iterator[None]:
                 sql.Identifier(login_of(role)), PASSWORD, sql.Identifier(role)
             )
             connection.execute(create)
+            # A simulated life finds a real deadlock without waiting a real second.
+            grant = sql.SQL("GRANT SET ON PARAMETER deadlock_timeout TO {}")
+            connection.execute(grant.format(sql.Identifier(login_of(role))))
         try:
             yield
         finally:
             for role in Role:
-                drop = sql.SQL("DROP ROLE {}").format(sql.Identifier(login_of(role)))
-                connection.execute(drop)
+                login = sql.Identifier(login_of(role))
+                connection.execute(sql.SQL("DROP OWNED BY {}").format(login))
+                connection.execute(sql.SQL("DROP ROLE {}").format(login))
 
 
 @contextmanager

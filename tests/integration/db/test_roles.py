@@ -10,6 +10,7 @@ import structlog
 
 from deploy.launcher.servers import OwnServers
 from shared.billing.inquiry import RecordStatus, StillUnresolved
+from shared.billing.rules import CollectionRules
 from shared.db import migrate, roles
 from shared.db.grants import EVERY, GRANTS, HIDDEN, UNGRANTED, Role
 from shared.db.tables import metadata
@@ -22,18 +23,20 @@ from tests.integration.db.logins import (
     staffed_world,
     url_as,
 )
-from tests.integration.services import ending_lives, interleaving, refund_interleaving
 from tests.integration.services.test_relay import Told
-from tests.support.billing import QUIET
-from tests.support.book import DuplicatePolicy, record_of
+from tests.simulation.installation import host_on
+from tests.simulation.lives import Climate, live
+from tests.support.billing import LEASES, QUIET
+from tests.support.book import record_of
+from tests.support.databases import fresh_database
 from tests.support.keys import Shop, owing
 from tests.support.refunds import RefundBook, RefundDesk, Way
 from worker.services.relay import RelayEvents
 
 BECAUSE = ("--reason", "요청", "--yes", "--json")
 ON_WISH = (*BECAUSE, "--requester", "customer")
-LIVES = 4
-POLICIES = list(DuplicatePolicy)
+LIVES = (1, 2, 3)
+STORMY = Climate(subscriptions=12, days=60, storms=3, outages=0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,7 +49,7 @@ def _logins(servers: OwnServers) -> Iterator[None]:
 def staffed(module_url: str) -> Iterator[StaffedWorld]:
     """A world of logins whose tables are empty, to whom nothing was refused at the end."""
     structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
-    with staffed_world(module_url, interleaving.RULES) as world:
+    with staffed_world(module_url, CollectionRules(LEASES)) as world:
         world.run(world.clear())
         yield world
         assert world.refused() == []
@@ -54,27 +57,15 @@ def staffed(module_url: str) -> Iterator[StaffedWorld]:
 
 
 class TestTheProcesses:
-    def test_renew_charge_and_inquire_by_their_logins(self, staffed: StaffedWorld) -> None:
-        other = staffed.twin()
-        other.queue = staffed.queue
-        for seed in range(2 * LIVES):
-            policy = POLICIES[seed % len(POLICIES)]
-            faults, trace = staffed.run(interleaving.live_through(staffed, other, seed, policy))
-            assert not faults, (f"seed {seed} {policy}", faults, trace)
-
-    def test_give_money_back_by_their_logins(self, staffed: StaffedWorld) -> None:
-        desk = RefundDesk(staffed, RefundBook(staffed.clock))
-        for seed in range(LIVES):
-            life = refund_interleaving.live_through(desk, desk.twin(), seed)
-            faults, trace = staffed.run(life)
-            assert not faults, (f"seed {seed}", faults, trace)
-
-    def test_end_subscriptions_by_their_logins(self, staffed: StaffedWorld) -> None:
-        other = staffed.twin()
-        for seed in range(LIVES // 2):
-            life = ending_lives.live_through(staffed, other, seed, DuplicatePolicy.NONE)
-            faults, trace = staffed.run(life)
-            assert not faults, (f"seed {seed}", faults, trace)
+    @pytest.mark.parametrize("seed", LIVES)
+    def test_live_through_storms_by_their_logins(self, servers: OwnServers, seed: int) -> None:
+        with fresh_database(servers.postgres) as url:
+            worker, scan = (url_as(url, login_of(role)) for role in (Role.WORKER, Role.SCHEDULER))
+            with host_on(url, {"worker": worker, "scan": scan}) as host:
+                verdict = live(host, seed, STORMY)
+        assert host.refused == []
+        assert not verdict.violations, (verdict.violations, verdict.notes)
+        assert verdict.charges > 0
 
     def test_change_keys_and_take_payments_by_their_logins(self, staffed: StaffedWorld) -> None:
         staffed.run(keys_and_hints(staffed))
