@@ -5,7 +5,7 @@ PYTHON ?= python3
 LOCAL := $(PYTHON) deploy/local.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint check bench audit sbom env clean crash test-simulation mutants chaos
+.PHONY: help demo up down test lint check bench audit sbom env clean crash test-simulation mutants chaos simulate
 
 ##@ Run
 
@@ -51,6 +51,11 @@ mutants: ## plant faults in the code: each must be caught; ARGS="..."
 
 chaos: ## break real processes under load; SECONDS=60 SEED=1
 	@$(LOCAL) chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+simulate: ## live a merchant's years in a minute; YEARS=2 SUBSCRIPTIONS=1000 SEED=1
+	@$(LOCAL) simulate $(if $(YEARS),--years $(YEARS)) \
+		$(if $(SUBSCRIPTIONS),--subscriptions $(SUBSCRIPTIONS)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 ##@ Keep
 

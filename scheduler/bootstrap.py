@@ -8,14 +8,17 @@ from datetime import timedelta
 from celery import current_app
 from redis.asyncio import Redis
 
+from scheduler.scans.deliveries import DispatchDeliveries
 from scheduler.scans.dispatch import DispatchInvoices
 from scheduler.scans.endings import DispatchEndings
 from scheduler.scans.hints import DispatchHints
 from scheduler.scans.inquire import DispatchInquiries
+from scheduler.scans.notices import GiveNotices
 from scheduler.scans.refund import DispatchRefunds
 from scheduler.scans.relay import DispatchRelay
 from scheduler.scans.removals import DispatchRemovals
 from scheduler.scans.renew import RenewSubscriptions
+from scheduler.scans.resume import ResumeSubscriptions
 from scheduler.scans.windows import AdvanceWindows
 from shared.clock import Clock, WallClock
 from shared.config import Settings, load
@@ -33,10 +36,13 @@ class Scans:
     inquire: DispatchInquiries
     refund: DispatchRefunds
     relay: DispatchRelay
+    deliver: DispatchDeliveries
     end: DispatchEndings
     hints: DispatchHints
     windows: AdvanceWindows
     remove: DispatchRemovals
+    notices: GiveNotices
+    resume: ResumeSubscriptions
 
 
 @asynccontextmanager
@@ -70,7 +76,9 @@ def assemble(settings: Settings, database: Database, enqueue: Enqueue, clock: Cl
         resend_after,
     )
     return Scans(
-        renew=RenewSubscriptions(database, clock, settings.catch_up_policy, settings.scan_rows_max),
+        renew=RenewSubscriptions(
+            database, clock, settings.renewal_policies, settings.scan_rows_max
+        ),
         dispatch=DispatchInvoices(
             database,
             enqueue,
@@ -83,6 +91,9 @@ def assemble(settings: Settings, database: Database, enqueue: Enqueue, clock: Cl
         inquire=DispatchInquiries(*paged),
         refund=DispatchRefunds(*paged),
         relay=DispatchRelay(database, enqueue),
+        deliver=DispatchDeliveries(
+            database, enqueue, clock, settings.endpoint_under_way_max, resend_after
+        ),
         end=DispatchEndings(*paged),
         hints=DispatchHints(
             database,
@@ -95,6 +106,14 @@ def assemble(settings: Settings, database: Database, enqueue: Enqueue, clock: Cl
         ),
         windows=AdvanceWindows(*paged),
         remove=DispatchRemovals(*paged),
+        notices=GiveNotices(
+            database,
+            clock,
+            settings.consent_policy,
+            settings.notice_leads,
+            settings.scan_rows_max,
+        ),
+        resume=ResumeSubscriptions(database, clock, settings.scan_rows_max),
     )
 
 

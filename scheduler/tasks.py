@@ -18,10 +18,13 @@ _SCANS: tuple[tuple[type[contracts.Job], str, Run], ...] = (
     (contracts.DispatchInquiries, "inquiring", lambda scans: scans.inquire()),
     (contracts.DispatchRefunds, "dispatched", lambda scans: scans.refund()),
     (contracts.DispatchRelay, "relaying", lambda scans: scans.relay()),
+    (contracts.DispatchDeliveries, "delivering", lambda scans: scans.deliver()),
     (contracts.DispatchEndings, "ending", lambda scans: scans.end()),
     (contracts.DispatchHints, "reading", lambda scans: scans.hints()),
     (contracts.AdvanceWindows, "advancing", lambda scans: scans.windows()),
     (contracts.DispatchRemovals, "removing", lambda scans: scans.remove()),
+    (contracts.GiveNotices, "told", lambda scans: scans.notices()),
+    (contracts.ResumeSubscriptions, "resumed", lambda scans: scans.resume()),
 )
 
 

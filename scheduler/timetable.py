@@ -11,10 +11,13 @@ SCANS: tuple[type[contracts.Job], ...] = (
     contracts.DispatchInquiries,
     contracts.DispatchRefunds,
     contracts.DispatchRelay,
+    contracts.DispatchDeliveries,
     contracts.DispatchEndings,
     contracts.DispatchHints,
     contracts.AdvanceWindows,
     contracts.DispatchRemovals,
+    contracts.GiveNotices,
+    contracts.ResumeSubscriptions,
 )
 
 

@@ -21,14 +21,15 @@ from pydantic_settings.exceptions import SettingsError as UnreadableError
 from shared.billing.attempt import Leases
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
 from shared.billing.consent import ConsentPolicy, WithoutConsent
-from shared.billing.dunning import DunningPolicy, TerminalAction
+from shared.billing.delivery import DeliveryPolicy
 from shared.billing.errors import BillingError, InvalidWindowError
+from shared.billing.notice import NoticeLeads
+from shared.billing.renewal import RenewalPolicies
 from shared.billing.rules import CollectionRules, InquiryPolicy, ResendPolicy
 from shared.billing.use_confirmation import UseConfirmation
 from shared.billing.window_channel import Channel
+from shared.collecting import CollectingSettings, Seconds
 
-# Ten years: more would leave what a date can hold.
-Seconds = Annotated[float, Field(gt=0, le=315_360_000, allow_inf_nan=False)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 S = TypeVar("S", bound="ReceiverSettings")
 SecondsList = Annotated[tuple[Seconds, ...], Field(min_length=1)]
@@ -77,7 +78,7 @@ class ReceiverSettings(BaseSettings):
         return require_readable_tls(url)
 
 
-class Settings(ReceiverSettings):
+class Settings(ReceiverSettings, CollectingSettings):
     """Everything that differs between installations; ``.env.example`` explains each."""
 
     database_url: Secret
@@ -109,8 +110,6 @@ class Settings(ReceiverSettings):
     resend_delay_max_s: Seconds = 900.0
     hold_s: Seconds = 300.0
 
-    dunning_delays_s: tuple[Seconds, ...] = (172_800.0, 432_000.0, 604_800.0)
-    dunning_terminal_action: TerminalAction = TerminalAction.LEAVE_PAST_DUE
     catch_up: CatchUp = CatchUp.BILL_LATEST
     catch_up_periods_max: Annotated[int, Field(ge=1, le=100)] = 3
 
@@ -135,6 +134,17 @@ class Settings(ReceiverSettings):
     event_stream_length_max: Annotated[int, Field(ge=1_000)] = 1_000_000
     leader_lease_s: Seconds = 15.0
 
+    endpoint_connect_timeout_s: Seconds = 5.0
+    endpoint_read_timeout_s: Seconds = 10.0
+    endpoint_total_timeout_s: Seconds = 15.0
+    endpoint_retry_gaps_s: tuple[Seconds, ...] = (
+        *(5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0),
+        *(86_400.0, 86_400.0, 86_400.0),
+    )
+    endpoint_retry_after_max_s: Seconds = 86_400.0
+    endpoint_disable_after_s: Seconds = 432_000.0
+    endpoint_under_way_max: Annotated[int, Field(ge=1, le=500)] = 20
+
     database_connections_max: Annotated[int, Field(ge=1, le=200)] = 10
 
     @model_validator(mode="after")
@@ -148,6 +158,10 @@ class Settings(ReceiverSettings):
         parts = self.gateway_connect_timeout_s, self.gateway_read_timeout_s
         if max(parts) > self.gateway_total_timeout_s:
             faults.append("gateway_total_timeout_s must not be shorter than its parts")
+        if self.endpoint_connect_timeout_s > self.endpoint_total_timeout_s or (
+            self.endpoint_read_timeout_s > self.endpoint_total_timeout_s
+        ):
+            faults.append("endpoint_total_timeout_s must not be shorter than its parts")
         if faults:
             raise ValueError("\n  ".join(faults))
         return self
@@ -167,10 +181,7 @@ class Settings(ReceiverSettings):
         """The rules by which endings become rows."""
         return CollectionRules(
             leases=self.leases,
-            dunning=DunningPolicy(
-                tuple(timedelta(seconds=delay) for delay in self.dunning_delays_s),
-                self.dunning_terminal_action,
-            ),
+            dunning=self.dunning_policy,
             resend=ResendPolicy(
                 delay=timedelta(seconds=self.resend_delay_s),
                 delay_max=timedelta(seconds=self.resend_delay_max_s),
@@ -181,6 +192,16 @@ class Settings(ReceiverSettings):
                 deadline=timedelta(seconds=self.unknown_deadline_s),
                 no_records_needed=self.no_records_needed,
             ),
+            hours=self.hours,
+        )
+
+    @property
+    def delivery_policy(self) -> DeliveryPolicy:
+        """How often an event is tried at an endpoint, and for how long one may fail."""
+        return DeliveryPolicy(
+            gaps=tuple(timedelta(seconds=gap) for gap in self.endpoint_retry_gaps_s),
+            retry_after_max=timedelta(seconds=self.endpoint_retry_after_max_s),
+            disable_after=timedelta(seconds=self.endpoint_disable_after_s),
         )
 
     @property
@@ -204,6 +225,18 @@ class Settings(ReceiverSettings):
     def catch_up_policy(self) -> CatchUpPolicy:
         """What is billed after the scheduler stood still."""
         return CatchUpPolicy(self.catch_up, self.catch_up_periods_max)
+
+    @property
+    def notice_leads(self) -> NoticeLeads:
+        """How long before they come renewals and ends of trials are told of."""
+        return NoticeLeads(
+            timedelta(days=self.notice_renewal_days), timedelta(days=self.notice_trial_days)
+        )
+
+    @property
+    def renewal_policies(self) -> RenewalPolicies:
+        """What is decided about renewals."""
+        return RenewalPolicies(self.catch_up_policy, self.consent_policy, self.hours)
 
 
 def require_readable_tls(redis_url: SecretStr) -> SecretStr:

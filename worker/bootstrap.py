@@ -12,6 +12,7 @@ from shared.config import Settings, load
 from shared.db.engine import Database, connect
 from shared.jobs.deliveries import Deliveries
 from shared.runtime import Runtime
+from worker.events.http import EventPoster, Patience
 from worker.events.stream import StreamPublisher
 from worker.gateway.adapter import PortOneGateway
 from worker.gateway.client import PortOne
@@ -20,13 +21,15 @@ from worker.gateway.texts import DEAD_METHOD_MARKERS
 from worker.handlers import handlers
 from worker.services.charge import ChargeInvoices
 from worker.services.command_desk import CommandDesk
+from worker.services.deliver import DeliverEvents
 from worker.services.endings import EndSubscriptions
 from worker.services.grouping import Grouping
 from worker.services.hint_reading import ReadHints
 from worker.services.hints import ReceiveWebhooks
 from worker.services.inquire import InquireAttempts
 from worker.services.key_removal import RemoveBillingKeys
-from worker.services.ports import CountDeliveries, Publish
+from worker.services.life.rules import LifeRules
+from worker.services.ports import CountDeliveries, PostEvent, Publish
 from worker.services.refund import SendRefunds
 from worker.services.refund_inquiry import InquireRefunds
 from worker.services.refund_settlement import SettleRefunds
@@ -52,6 +55,7 @@ class Services:
     close_windows: CloseWindows
     remove_billing_keys: RemoveBillingKeys
     relay_events: RelayEvents
+    deliver_events: DeliverEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Adapters:
     publish: Publish
     deliveries: CountDeliveries
     clock: Clock
+    post: PostEvent
 
 
 @asynccontextmanager
@@ -81,6 +86,8 @@ async def services() -> AsyncIterator[Services]:
         resources.push_async_callback(redis.aclose)
         client = PortOne(gateway_settings(settings), clock=clock)
         resources.push_async_callback(client.aclose)
+        poster = EventPoster(patience(settings))
+        resources.push_async_callback(poster.aclose)
         yield assemble(
             settings,
             Adapters(
@@ -89,6 +96,7 @@ async def services() -> AsyncIterator[Services]:
                 StreamPublisher(redis, settings.event_stream, settings.event_stream_length_max),
                 Deliveries(redis),
                 clock,
+                poster,
             ),
         )
 
@@ -113,7 +121,7 @@ def assemble(settings: Settings, adapters: Adapters) -> Services:
         commands=CommandDesk(
             database,
             clock,
-            handlers(window_terms(settings)),
+            handlers(window_terms(settings), life_rules(settings)),
             ReceiveWebhooks(database, clock),
         ),
         deliveries=adapters.deliveries,
@@ -128,6 +136,22 @@ def assemble(settings: Settings, adapters: Adapters) -> Services:
         close_windows=CloseWindows(database, gateway, read_hints, clock, rules.inquiry.deadline),
         remove_billing_keys=RemoveBillingKeys(database, gateway, clock, rules.inquiry.deadline),
         relay_events=RelayEvents(database, adapters.publish, clock, settings.relay_rows_max),
+        deliver_events=DeliverEvents(
+            database,
+            adapters.post,
+            clock,
+            settings.delivery_policy,
+            timedelta(seconds=settings.endpoint_total_timeout_s),
+        ),
+    )
+
+
+def patience(settings: Settings) -> Patience:
+    """Return how long a merchant's endpoint is waited for."""
+    return Patience(
+        connect_s=settings.endpoint_connect_timeout_s,
+        read_s=settings.endpoint_read_timeout_s,
+        total_s=settings.endpoint_total_timeout_s,
     )
 
 
@@ -140,6 +164,18 @@ def window_terms(settings: Settings) -> WindowTerms:
         change_enabled=settings.naver_change_enabled,
         chain_id=settings.naver_chain_id or None,
         use_confirmation=settings.naver_use_cfm,
+    )
+
+
+def life_rules(settings: Settings) -> LifeRules:
+    """Return what commands about subscriptions are held against by the settings."""
+    return LifeRules(
+        settings.minimum_amount,
+        settings.trial_once,
+        settings.consent_policy,
+        timedelta(days=settings.notice_price_days),
+        settings.dunning_policy,
+        settings.hours,
     )
 
 

@@ -32,11 +32,13 @@ _COMMANDS = {
     "simulation": ("proving", "live through seeded years: simulation [ARGUMENTS]"),
     "mutants": ("proving", "plant faults, each must be caught: mutants [ARGUMENTS]"),
     "chaos": ("proving", "break real processes under load: chaos [ARGUMENTS]"),
+    "simulate": ("proving", "live a merchant's years on a test clock: simulate [ARGUMENTS]"),
     "env": ("checking", "make or refresh .venv and nothing else"),
     "clean": ("checking", "remove .venv, caches and stored data"),
 }
 _PASSING_ON = frozenset(
-    {"test", "check", "bench", "audit", "sbom", "run"} | {"crash", "simulation", "mutants", "chaos"}
+    {"test", "check", "bench", "audit", "sbom", "run"}
+    | {"crash", "simulation", "mutants", "chaos", "simulate"}
 )
 _MIN_PYTHON = (3, 11)
 

@@ -1,4 +1,4 @@
-"""The commands that prove the claim: crash, simulation, mutants and chaos.
+"""The commands that prove the claim: crash, simulation, mutants, chaos and simulate.
 
 Each starts the servers it needs itself, ends with one line and exits non-zero on a violation.
 """
@@ -27,6 +27,11 @@ def mutants(context: Context) -> NoReturn:
 def chaos(context: Context) -> NoReturn:
     """Break real processes, servers and connections under load."""
     _prove(context, "tests.chaos")
+
+
+def simulate(context: Context) -> NoReturn:
+    """Live a merchant's years on a test clock, and audit the ledger."""
+    _prove(context, "deploy.timetravel")
 
 
 def _prove(context: Context, module: str) -> NoReturn:

@@ -16,8 +16,11 @@ the subscription voids what certainly moved no money; a send that was lost is as
 """
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from shared.billing.calendar import Period
@@ -63,6 +66,44 @@ UNSETTLED = frozenset(
 )
 INQUIRABLE = frozenset({AttemptStatus.CLAIMED, AttemptStatus.UNKNOWN})
 
+# Every attempt begins with its claim. What is not named here is an end, or cannot follow. That
+# money came ends all waiting, whatever it waits for.
+ATTEMPT_BEGINNINGS: Final = frozenset({AttemptStatus.CLAIMED})
+ATTEMPT_TRANSITIONS: Final[Mapping[AttemptStatus, frozenset[AttemptStatus]]] = MappingProxyType(
+    {
+        AttemptStatus.CLAIMED: frozenset(
+            {
+                AttemptStatus.PAID,
+                AttemptStatus.DECLINED,
+                AttemptStatus.METHOD_DEAD,
+                AttemptStatus.WAITING,
+                AttemptStatus.UNKNOWN,
+                AttemptStatus.PARKED,
+            }
+        ),
+        AttemptStatus.WAITING: frozenset(
+            {
+                AttemptStatus.CLAIMED,
+                AttemptStatus.UNKNOWN,
+                AttemptStatus.VOID,
+                AttemptStatus.PAID,
+            }
+        ),
+        AttemptStatus.UNKNOWN: frozenset(
+            {
+                AttemptStatus.PAID,
+                AttemptStatus.DECLINED,
+                AttemptStatus.METHOD_DEAD,
+                AttemptStatus.WAITING,
+                AttemptStatus.PARKED,
+            }
+        ),
+        AttemptStatus.PARKED: frozenset(
+            {AttemptStatus.UNKNOWN, AttemptStatus.VOID, AttemptStatus.PAID}
+        ),
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Leases:
@@ -104,6 +145,12 @@ class Claim:
 
     ``send_number`` counts the sends of the attempt: every later write names it, so a process that
     was paused and comes back can settle nothing that has been claimed again since.
+
+    Attributes:
+        origin: On whose wish the attempt is made.
+        past_due_at: Since when its invoice is past due, or None while it is not.
+        planned_attempt_at: When our own schedule had the next attempt planned as the buyer asked
+            for this one, or None where nothing was planned.
     """
 
     attempt_id: int
@@ -122,6 +169,9 @@ class Claim:
     claimed_at: datetime
     subscription_status: SubscriptionStatus
     unknown_since: datetime | None = None
+    origin: AttemptOrigin = AttemptOrigin.SCHEDULE
+    past_due_at: datetime | None = None
+    planned_attempt_at: datetime | None = None
 
     @property
     def in_doubt_since(self) -> datetime:

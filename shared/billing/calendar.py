@@ -32,6 +32,14 @@ class IntervalUnit(enum.StrEnum):
     YEAR = "year"
 
 
+_AVERAGES = {
+    IntervalUnit.DAY: timedelta(days=1),
+    IntervalUnit.WEEK: timedelta(days=_DAYS_PER_WEEK),
+    IntervalUnit.MONTH: timedelta(days=30.436875),
+    IntervalUnit.YEAR: timedelta(days=365.2425),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A number of days, weeks, months or years between two renewals."""
@@ -47,6 +55,11 @@ class Interval:
         if type(self.count) is not int or not 1 <= self.count <= INTERVAL_COUNT_MAX:
             message = f"interval count must be 1 to {INTERVAL_COUNT_MAX}, not {self.count!r}"
             raise InvalidCycleError(message)
+
+    @property
+    def average(self) -> timedelta:
+        """How long it is on average: months and years differ."""
+        return _AVERAGES[self.unit] * self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +138,7 @@ class BillingCycle:
         if instant < self.anchor_at:
             return self.anchor_index - 1
         # A first guess by average lengths is off by at most a few periods; step to the exact one.
-        average = {
-            IntervalUnit.DAY: timedelta(days=1),
-            IntervalUnit.WEEK: timedelta(days=_DAYS_PER_WEEK),
-            IntervalUnit.MONTH: timedelta(days=30.436875),
-            IntervalUnit.YEAR: timedelta(days=365.2425),
-        }[self.interval.unit] * self.interval.count
-        index = self.anchor_index + int((instant - self.anchor_at) / average)
+        index = self.anchor_index + int((instant - self.anchor_at) / self.interval.average)
         while index > self.anchor_index and self._boundary(index) > instant:
             index -= 1
         while self._boundary(index + 1) <= instant:

@@ -1,19 +1,23 @@
 """What is billed after the scheduler stood still: a policy with a cap, not an accident."""
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
-from shared.billing.calendar import BillingCycle, Period
+from shared.billing.calendar import Period
 from shared.billing.errors import InvalidPolicyError
+
+# So many elapsed periods are explained in one pass, and what is left with the next one.
+SKIPPED_MAX = 400
 
 
 class CatchUp(enum.StrEnum):
     """Which of several periods that began while nobody looked are billed.
 
     ``bill_latest`` bills the period that runs now and explains the elapsed ones as skipped;
-    ``bill_all`` bills every one, oldest first; ``forgive`` is ``bill_latest`` that also leaves out
-    the running period when an elapsed one had to be skipped.
+    ``bill_all`` bills every one, and collects them oldest first, some a day; ``forgive`` is
+    ``bill_latest`` that also leaves out the running period when an elapsed one had to be skipped.
     """
 
     BILL_LATEST = "bill_latest"
@@ -23,7 +27,7 @@ class CatchUp(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CatchUpPolicy:
-    """A choice and the largest number of periods opened for one subscription in one pass."""
+    """A choice, and how many invoices opened in one pass for one subscription come due a day."""
 
     choice: CatchUp = CatchUp.BILL_LATEST
     periods_max: int = 3
@@ -36,47 +40,39 @@ class CatchUpPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewals:
-    """What one pass opens for one subscription.
+class CaughtUp:
+    """What a policy made of several periods of one subscription that were due at once.
 
     Attributes:
-        billed: Periods that get an invoice to be collected, oldest first.
-        skipped: Periods that began but are not billed, each of which is explained by an event.
-        next_index: The first period that has not been decided yet.
+        oldest: The first of them.
     """
 
-    billed: tuple[Period, ...]
-    skipped: tuple[Period, ...]
-    next_index: int
+    choice: CatchUp
+    billed: int
+    skipped: int
+    oldest: Period
 
 
-def due_renewals(
-    cycle: BillingCycle, next_index: int, now: datetime, policy: CatchUpPolicy
-) -> Renewals:
-    """Return the periods from ``next_index`` on that have begun at ``now``, split by the policy.
+def to_be_billed(
+    owed: Sequence[Period], policy: CatchUpPolicy, *, is_whole: bool
+) -> tuple[Period, ...]:
+    """Return those of the periods due at once that are billed, oldest first.
 
-    Bounded by ``policy.periods_max`` decisions for ``bill_all``; skipping costs nothing at the
-    gateway and is decided in one pass, at most ``SKIPPED_MAX`` at a time.
+    Args:
+        owed: Periods that have begun and for which something is owed, oldest first.
+        policy: What is done if there are several.
+        is_whole: Whether these are all; if more have begun after them, the one that runs is not
+            among them.
     """
-    current = cycle.index_at(now)
-    if current < next_index:
-        return Renewals((), (), next_index)
-    if policy.choice is CatchUp.BILL_ALL:
-        last = min(current, next_index + policy.periods_max - 1)
-        periods = tuple(cycle.period(index) for index in range(next_index, last + 1))
-        return Renewals(
-            tuple(period for period in periods if not period.is_empty),
-            tuple(period for period in periods if period.is_empty),
-            last + 1,
-        )
-    elapsed_end = min(current, next_index + SKIPPED_MAX)
-    elapsed = tuple(cycle.period(index) for index in range(next_index, elapsed_end))
-    if elapsed_end < current:
-        return Renewals((), elapsed, elapsed_end)
-    running = cycle.period(current)
-    if policy.choice is CatchUp.FORGIVE and not all(period.is_empty for period in elapsed):
-        return Renewals((), (*elapsed, running), current + 1)
-    return Renewals((running,), elapsed, current + 1)
+    match policy.choice:
+        case CatchUp.BILL_ALL:
+            return tuple(owed)
+        case CatchUp.BILL_LATEST:
+            return tuple(owed[-1:]) if is_whole else ()
+        case CatchUp.FORGIVE:
+            return tuple(owed) if is_whole and len(owed) == 1 else ()
 
 
-SKIPPED_MAX = 400
+def wait_before(position: int, policy: CatchUpPolicy) -> timedelta:
+    """Return how long after the pass the invoice at ``position`` among those opened comes due."""
+    return timedelta(days=position // policy.periods_max)

@@ -2,11 +2,15 @@
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 
 from shared.billing.calendar import BillingCycle, Interval, Period
 from shared.billing.errors import InvalidAgreementError
+from shared.billing.events import Json
 from shared.billing.money import Price
 from shared.billing.refund import Requester
 from shared.billing.subscription import Agreement
@@ -19,6 +23,16 @@ class ChangeStatus(enum.StrEnum):
     APPLIED = "applied"
     WITHDRAWN = "withdrawn"
     REFUSED = "refused"
+
+
+CHANGE_BEGINNINGS: Final = frozenset({ChangeStatus.PENDING})
+CHANGE_TRANSITIONS: Final[Mapping[ChangeStatus, frozenset[ChangeStatus]]] = MappingProxyType(
+    {
+        ChangeStatus.PENDING: frozenset(
+            {ChangeStatus.APPLIED, ChangeStatus.WITHDRAWN, ChangeStatus.REFUSED}
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +77,15 @@ def changed(agreement: Agreement, terms: Terms, period: Period) -> Agreement:
         order_name=agreement.order_name if terms.order_name is None else terms.order_name,
         cycle=cycle,
     )
+
+
+def told(agreement: Agreement) -> dict[str, Json]:
+    """Return what can change of an agreement, as events tell it: before a change, and after it."""
+    return {
+        "amount": agreement.price.amount,
+        "tax_free": agreement.price.tax_free,
+        "quantity": agreement.quantity,
+        "order_name": agreement.order_name,
+        "interval": agreement.cycle.interval.unit,
+        "interval_count": agreement.cycle.interval.count,
+    }

@@ -5,12 +5,21 @@ parameter, so no caller can turn one into a failure or a success. The others mov
 ending it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from shared.billing.attempt import AttemptStatus, Claim, Leases, Question
-from shared.billing.dunning import DunningPolicy, GiveUp, TerminalAction, TryAgain, after_decline
+from shared.billing.attempt import AttemptOrigin, AttemptStatus, Claim, Leases, Question
+from shared.billing.charge_hours import ChargeHours
+from shared.billing.dunning import (
+    AwaitGrace,
+    DunningPolicy,
+    GiveUp,
+    TerminalAction,
+    TryAgain,
+    after_buyers_try,
+    after_decline,
+)
 from shared.billing.events import Event, EventName
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.invoice import InvoiceStatus
@@ -43,6 +52,7 @@ class Move:
         attempt_status: Where the attempt goes.
         invoice_status: Where its invoice goes.
         next_attempt_at: When the invoice is due again, or None if no send of ours is planned.
+        past_due_at: Since when the invoice is past due, or None if this does not make it so.
         inquire_at: When the gateway is asked next, or None if it need not be.
         unknown_since: Since when it has not been known whether money moved, or None if it is.
         subscription_status: Where the subscription goes, or None if it stays.
@@ -56,6 +66,7 @@ class Move:
     attempt_status: AttemptStatus
     invoice_status: InvoiceStatus = InvoiceStatus.OPEN
     next_attempt_at: datetime | None = None
+    past_due_at: datetime | None = None
     inquire_at: datetime | None = None
     unknown_since: datetime | None = None
     inquiries: int = 0
@@ -96,9 +107,21 @@ def settle(claim: Claim, outcome: Settled, dunning: DunningPolicy, now: datetime
         case Declined():
             return _declined(claim, outcome, dunning, now)
         case MethodDead():
-            return _method_dead(claim, outcome, now)
+            return _method_dead(claim, outcome, dunning, now)
         case _:
             assert_never(outcome)
+
+
+def within(move: Move, hours: ChargeHours) -> Move:
+    """Return a move whose next attempt is planned within the hours in which charges are made.
+
+    A send that waits is the buyer's own wish if its attempt is; what comes after a decline is not.
+    """
+    if move.next_attempt_at is None or not hours.binds:
+        return move
+    is_sent_again = move.attempt_status is AttemptStatus.WAITING
+    binding = hours.of(move.claim.origin if is_sent_again else AttemptOrigin.SCHEDULE)
+    return replace(move, next_attempt_at=binding.next(move.next_attempt_at))
 
 
 def send_again_later(claim: Claim, outcome: Unmoved, resend: ResendPolicy, now: datetime) -> Move:
@@ -267,58 +290,83 @@ def _paid(claim: Claim, outcome: Paid, now: datetime) -> Move:
         receipt_url=outcome.receipt_url,
         paid_at=paid_at,
         settled_at=now,
-        recovers=claim.subscription_status is SubscriptionStatus.PAST_DUE or claim.declines > 0,
+        recovers=claim.subscription_status is SubscriptionStatus.PAST_DUE
+        or claim.declines > 0
+        or claim.past_due_at is not None,
         events=(_event(EventName.INVOICE_PAID, claim, now, imp_uid=outcome.imp_uid),),
     )
 
 
 def _declined(claim: Claim, outcome: Declined, dunning: DunningPolicy, now: datetime) -> Move:
-    """Return the move of a definite decline: the next dunning step, or the end."""
-    declines = claim.declines + 1
-    step = after_decline(dunning, declines, now)
-    events = [
-        _event(
-            EventName.PAYMENT_DECLINED,
-            claim,
-            now,
-            imp_uid=outcome.imp_uid,
-            fail_reason=outcome.fail_reason,
-            declines=declines,
-        )
-    ]
-    # Whatever the claim saw: it may have recovered meanwhile. A canceled one stays so.
-    status = SubscriptionStatus.PAST_DUE
-    invoice_status = InvoiceStatus.OPEN
-    next_attempt_at: datetime | None = None
-    match step:
-        case TryAgain(at):
-            next_attempt_at = at
-        case GiveUp(action):
-            invoice_status = InvoiceStatus.UNCOLLECTIBLE
-            events.append(_event(EventName.INVOICE_UNCOLLECTIBLE, claim, now, declines=declines))
-            if action is TerminalAction.CANCEL:
-                status = SubscriptionStatus.CANCELED
-        case _:
-            assert_never(step)
-    return Move(
+    """Return the move of a definite decline: the next dunning step, or the end.
+
+    A buyer's own try uses up none of our steps: our schedule goes on as if it had not been.
+    """
+    is_buyers = claim.origin is AttemptOrigin.BUYER
+    declines = claim.declines + (not is_buyers)
+    told = _event(
+        EventName.PAYMENT_DECLINED,
+        claim,
+        now,
+        imp_uid=outcome.imp_uid,
+        fail_reason=outcome.fail_reason,
+        declines=declines,
+    )
+    declined = Move(
         claim,
         AttemptStatus.DECLINED,
-        invoice_status,
-        next_attempt_at=next_attempt_at,
+        past_due_at=claim.past_due_at or now,
         declines=declines,
         imp_uid=outcome.imp_uid,
         message=outcome.fail_reason,
         settled_at=now,
-        subscription_status=status,
-        events=tuple(events),
+        # Whatever the claim saw: it may have recovered meanwhile. A canceled one stays so.
+        subscription_status=SubscriptionStatus.PAST_DUE,
+        events=(told,),
     )
+    if is_buyers:
+        return replace(declined, next_attempt_at=after_buyers_try(claim.planned_attempt_at, now))
+    decline_class = dunning.class_of(outcome.fail_reason)
+    step = after_decline(dunning, declines, now, decline_class, claim.past_due_at)
+    match step:
+        case TryAgain(at) | AwaitGrace(at):
+            return replace(declined, next_attempt_at=at)
+        case GiveUp(action):
+            given_up = _event(EventName.INVOICE_UNCOLLECTIBLE, claim, now, declines=declines)
+            return replace(
+                declined,
+                invoice_status=InvoiceStatus.UNCOLLECTIBLE,
+                subscription_status=status_after(action),
+                events=(told, given_up),
+            )
+        case _:
+            assert_never(step)
 
 
-def _method_dead(claim: Claim, outcome: MethodDead, now: datetime) -> Move:
-    """Return the move of a dead billing key: stop, and ask the buyer for a new method."""
+def status_after(action: TerminalAction) -> SubscriptionStatus:
+    """Return where the end of dunning takes a subscription."""
+    match action:
+        case TerminalAction.CANCEL:
+            return SubscriptionStatus.CANCELED
+        case TerminalAction.PAUSE:
+            return SubscriptionStatus.PAUSED
+        case TerminalAction.LEAVE_PAST_DUE:
+            return SubscriptionStatus.PAST_DUE
+        case _:
+            assert_never(action)
+
+
+def _method_dead(claim: Claim, outcome: MethodDead, dunning: DunningPolicy, now: datetime) -> Move:
+    """Return the move of a dead billing key: stop, and ask the buyer for a new method.
+
+    Without one the invoice is looked at again when its grace period ends.
+    """
+    past_due_at = claim.past_due_at or now
     return Move(
         claim,
         AttemptStatus.METHOD_DEAD,
+        next_attempt_at=dunning.grace_ends_at(past_due_at),
+        past_due_at=past_due_at,
         declines=claim.declines,
         imp_uid=outcome.imp_uid,
         message=outcome.message,

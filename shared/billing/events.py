@@ -43,6 +43,7 @@ class EventName(enum.StrEnum):
     SUBSCRIPTION_PAST_DUE = "subscription.past_due"
     SUBSCRIPTION_RECOVERED = "subscription.recovered"
     SUBSCRIPTION_PAUSE_SCHEDULED = "subscription.pause_scheduled"
+    SUBSCRIPTION_PAUSE_WITHDRAWN = "subscription.pause_withdrawn"
     SUBSCRIPTION_PAUSED = "subscription.paused"
     SUBSCRIPTION_RESUMED = "subscription.resumed"
     SUBSCRIPTION_CHANGE_SCHEDULED = "subscription.change_scheduled"
@@ -66,6 +67,7 @@ class EventName(enum.StrEnum):
     COMMAND_REFUSED = "command.refused"
     COMMAND_PARKED = "command.parked"
     MESSAGE_MALFORMED = "message.malformed"
+    ENDPOINT_DISABLED = "endpoint.disabled"
 
 
 @dataclass(frozen=True, slots=True)

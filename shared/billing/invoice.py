@@ -1,8 +1,11 @@
 """What is owed for one period."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from shared.billing.calendar import Period
@@ -22,6 +25,17 @@ class InvoiceStatus(enum.StrEnum):
     PAID = "paid"
     UNCOLLECTIBLE = "uncollectible"
     VOID = "void"
+
+
+# What is not named here is an end: a period is never told as both paid and given up.
+INVOICE_BEGINNINGS: Final = frozenset({InvoiceStatus.OPEN})
+INVOICE_TRANSITIONS: Final[Mapping[InvoiceStatus, frozenset[InvoiceStatus]]] = MappingProxyType(
+    {
+        InvoiceStatus.OPEN: frozenset(
+            {InvoiceStatus.PAID, InvoiceStatus.UNCOLLECTIBLE, InvoiceStatus.VOID}
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

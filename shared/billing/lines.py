@@ -21,6 +21,7 @@ class LineKind(enum.StrEnum):
 
     RECURRING = "recurring"
     DISCOUNT = "discount"
+    SETUP = "setup"
     PRORATION_CHARGE = "proration_charge"
     PRORATION_CREDIT = "proration_credit"
     CREDIT = "credit"
@@ -30,6 +31,7 @@ class AdjustmentKind(enum.StrEnum):
     """What invoices to come differ by from the agreement."""
 
     DISCOUNT = "discount"
+    SETUP = "setup"
     PRORATION_CHARGE = "proration_charge"
     PRORATION_CREDIT = "proration_credit"
     CREDIT = "credit"
@@ -39,10 +41,13 @@ class AdjustmentKind(enum.StrEnum):
 # off, and a credit, which waits for later periods if need be, comes last.
 _ORDER = (
     AdjustmentKind.DISCOUNT,
+    AdjustmentKind.SETUP,
     AdjustmentKind.PRORATION_CHARGE,
     AdjustmentKind.PRORATION_CREDIT,
     AdjustmentKind.CREDIT,
 )
+# What is owed beside the agreement.
+_ADDED = frozenset({AdjustmentKind.SETUP, AdjustmentKind.PRORATION_CHARGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Adjustment:
     """Something that invoices to come differ by.
 
     Attributes:
-        left: What of a credit or a proration has not been set against an invoice yet; of a
+        left: What of a credit, a setup or a proration has not been set against an invoice yet; of a
             discount by amount, what each period is made cheaper by.
         percent: The share of a discount, 1 to 100, or None where it is an amount.
         periods_left: For how many periods more a discount is given; None where it is no discount.
@@ -143,7 +148,7 @@ def sum_of(lines: Sequence[Line]) -> Price:
 def _set_against(total: Price, adjustment: Adjustment) -> tuple[Price, Line, Adjustment]:
     """Return the total, the line and the adjustment after one has been set against the other."""
     kind, left = LineKind(adjustment.kind), adjustment.left
-    if adjustment.kind is AdjustmentKind.PRORATION_CHARGE:
+    if adjustment.kind in _ADDED:
         total = Price(total.amount + left.amount, total.tax_free + left.tax_free)
         line = _line(adjustment, kind, left.amount, left.tax_free)
         return total, line, _with_left(adjustment, Price(0))
@@ -162,9 +167,11 @@ def _set_against(total: Price, adjustment: Adjustment) -> tuple[Price, Line, Adj
         )
     else:
         taken = _taken(total, min(left.amount, total.amount), left)
-        # What is taken may carry less of its tax-free part than its share, never more than it has.
+        # What is taken may carry less tax-free than its share, or more, as the total bears it: what
+        # is left never carries more than it is, nor less than nothing.
         rest = left.amount - taken.amount
-        after = _with_left(adjustment, Price(rest, min(left.tax_free - taken.tax_free, rest)))
+        rest_tax_free = min(max(left.tax_free - taken.tax_free, 0), rest)
+        after = _with_left(adjustment, Price(rest, rest_tax_free))
     total = Price(total.amount - taken.amount, total.tax_free - taken.tax_free)
     return total, _line(adjustment, kind, -taken.amount, -taken.tax_free), after
 

@@ -19,10 +19,11 @@ refund everything (V1 spec, ``payments/cancel``), and no type here can say that.
 
 import enum
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from shared.billing.errors import InvalidRefundError
@@ -61,6 +62,35 @@ REFUND_UNSETTLED = frozenset(
     {RefundStatus.WAITING, RefundStatus.CLAIMED, RefundStatus.UNKNOWN, RefundStatus.PARKED}
 )
 REFUND_INQUIRABLE = frozenset({RefundStatus.CLAIMED, RefundStatus.UNKNOWN})
+
+# What is not named here is an end, or cannot follow.
+REFUND_BEGINNINGS: Final = frozenset({RefundStatus.WAITING})
+REFUND_TRANSITIONS: Final[Mapping[RefundStatus, frozenset[RefundStatus]]] = MappingProxyType(
+    {
+        RefundStatus.WAITING: frozenset(
+            {RefundStatus.CLAIMED, RefundStatus.REFUSED, RefundStatus.DONE}
+        ),
+        RefundStatus.CLAIMED: frozenset(
+            {
+                RefundStatus.DONE,
+                RefundStatus.WAITING,
+                RefundStatus.UNKNOWN,
+                RefundStatus.PARKED,
+            }
+        ),
+        RefundStatus.UNKNOWN: frozenset(
+            {
+                RefundStatus.DONE,
+                RefundStatus.REFUSED,
+                RefundStatus.WAITING,
+                RefundStatus.PARKED,
+            }
+        ),
+        RefundStatus.PARKED: frozenset(
+            {RefundStatus.UNKNOWN, RefundStatus.VOID, RefundStatus.DONE}
+        ),
+    }
+)
 
 
 class RefundCause(enum.StrEnum):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared.billing.attempt import Leases
+from shared.billing.charge_hours import OPEN_MIN, ChargeHours
 from shared.billing.dunning import DunningPolicy
 from shared.billing.errors import InvalidPolicyError
 
@@ -123,3 +124,13 @@ class CollectionRules:
     resend: ResendPolicy = field(default_factory=ResendPolicy)
     inquiry: InquiryPolicy = field(default_factory=InquiryPolicy)
     brake: DeadMethodBrake = field(default_factory=DeadMethodBrake)
+    hours: ChargeHours = field(default_factory=ChargeHours)
+
+    def __post_init__(self) -> None:
+        """Refuse hours in which a claim could not be sent before they close."""
+        if self.hours.binds and self.leases.send_window >= OPEN_MIN:
+            message = (
+                f"with charge hours the send window must be shorter than {OPEN_MIN},"
+                f" not {self.leases.send_window}"
+            )
+            raise InvalidPolicyError(message)

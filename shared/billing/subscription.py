@@ -1,14 +1,18 @@
 """The standing agreement to be billed."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from shared.billing.calendar import BillingCycle
 from shared.billing.errors import InvalidAgreementError
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
+from shared.billing.pause import PauseKeeps
 
 # PortOne's limits (V1 spec, `again.name`, `again.customer_uid`, `again.buyer_*`), in characters.
 ORDER_NAME_LENGTH_MAX = 40
@@ -34,6 +38,20 @@ class BillingKeyStatus(enum.StrEnum):
     DEAD = "dead"
     DELETING = "deleting"
     DELETED = "deleted"
+
+
+# A key is asked for in a window, or told of as one that the gateway holds already; a registration
+# that the gateway shows makes it active again, unless it is just being taken away.
+KEY_BEGINNINGS: Final = frozenset({BillingKeyStatus.PENDING, BillingKeyStatus.ACTIVE})
+KEY_TRANSITIONS: Final[Mapping[BillingKeyStatus, frozenset[BillingKeyStatus]]] = MappingProxyType(
+    {
+        BillingKeyStatus.PENDING: frozenset({BillingKeyStatus.ACTIVE, BillingKeyStatus.DELETING}),
+        BillingKeyStatus.ACTIVE: frozenset({BillingKeyStatus.DEAD, BillingKeyStatus.DELETING}),
+        BillingKeyStatus.DEAD: frozenset({BillingKeyStatus.ACTIVE, BillingKeyStatus.DELETING}),
+        BillingKeyStatus.DELETING: frozenset({BillingKeyStatus.DELETED}),
+        BillingKeyStatus.DELETED: frozenset({BillingKeyStatus.ACTIVE}),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +133,9 @@ class Subscription:
     Attributes:
         cancel_at: From then on nothing is billed; None while no end has been asked for.
         pause_at: From then on no period begins; None while no pause has been asked for.
-        consented_amount: The most that the buyer has agreed to pay for a period, in won.
+        resume_at: Until then; None if nobody has said when.
+        pause_keeps: What stays as it was over the pause.
+        consented_amount: What the buyer has agreed to pay for a period, in won.
     """
 
     id: UUID
@@ -127,6 +147,8 @@ class Subscription:
     created_at: datetime
     cancel_at: datetime | None = None
     pause_at: datetime | None = None
+    resume_at: datetime | None = None
+    pause_keeps: PauseKeeps | None = None
     consented_amount: int | None = None
 
 

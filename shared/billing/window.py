@@ -12,9 +12,11 @@ true as before, and it is confirmed all the same. ``confirmed`` alone is an end.
 """
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Final, TypeAlias
 from uuid import UUID, uuid5
 
 from shared.billing.events import Event, EventName, Json
@@ -44,6 +46,24 @@ class WindowStatus(enum.StrEnum):
 
 
 WINDOW_OPEN = frozenset({WindowStatus.REQUESTED, WindowStatus.READY})
+
+# Windows of a billing key need no preparation; what is not named here is an end, or cannot follow.
+WINDOW_BEGINNINGS: Final = WINDOW_OPEN
+WINDOW_TRANSITIONS: Final[Mapping[WindowStatus, frozenset[WindowStatus]]] = MappingProxyType(
+    {
+        WindowStatus.REQUESTED: frozenset(
+            {
+                WindowStatus.READY,
+                WindowStatus.FAILED,
+                WindowStatus.EXPIRED,
+                WindowStatus.CONFIRMED,
+            }
+        ),
+        WindowStatus.READY: frozenset({WindowStatus.EXPIRED, WindowStatus.CONFIRMED}),
+        WindowStatus.EXPIRED: frozenset({WindowStatus.CONFIRMED}),
+        WindowStatus.FAILED: frozenset({WindowStatus.CONFIRMED}),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

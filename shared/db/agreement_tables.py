@@ -22,7 +22,7 @@ from shared.billing.calendar import IntervalUnit
 from shared.billing.cancellation import RefundChoice
 from shared.billing.change import ChangeStatus
 from shared.billing.consent import ConsentKind
-from shared.billing.lifecycle import BILLABLE, SubscriptionStatus
+from shared.billing.lifecycle import BILLABLE, Happening, SubscriptionStatus, sources
 from shared.billing.lines import AdjustmentKind
 from shared.billing.pause import PauseKeeps
 from shared.billing.refund import Requester
@@ -169,6 +169,13 @@ subscriptions = Table(
         "subscriptions_resume_idx",
         "resume_at",
         postgresql_where=text("status = 'paused' AND resume_at IS NOT NULL"),
+    ),
+    Index(
+        "subscriptions_pause_idx",
+        "pause_at",
+        postgresql_where=text(
+            f"{one_of('status', sources(Happening.PAUSE))} AND pause_at IS NOT NULL"
+        ),
     ),
     Index("subscriptions_product_idx", "product", postgresql_where=text("product IS NOT NULL")),
     Index("subscriptions_billing_key_id_idx", "billing_key_id"),

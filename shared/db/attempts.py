@@ -1,4 +1,7 @@
-"""Payment attempts as they stand, for people to read."""
+"""Payment attempts as they stand, for people to read and for limits to be kept."""
+
+from collections.abc import Collection
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,6 +37,60 @@ async def of_invoice(connection: AsyncConnection, invoice_id: int) -> list[Attem
         )
         for row in rows
     ]
+
+
+async def lately(
+    connection: AsyncConnection, key_ids: Collection[int], since: datetime
+) -> dict[int, list[datetime]]:
+    """Return when attempts of ours were made and not paid with the methods behind billing keys.
+
+    The keys stay locked until the transaction ends, so that two that count at once see each other.
+    What waits to be sent again is not counted: it has not been made.
+    """
+    ids = {"ids": sorted(key_ids)}
+    await connection.execute(
+        text(
+            """
+            SELECT FROM billing_keys WHERE id = ANY(CAST(:ids AS bigint[]))
+            ORDER BY id FOR NO KEY UPDATE
+            """
+        ),
+        ids,
+    )
+    rows = await connection.execute(_LATELY, {**ids, "since": since})
+    made: dict[int, list[datetime]] = {}
+    for row in rows:
+        made.setdefault(row.billing_key_id, []).append(row.claimed_at)
+    return made
+
+
+_LATELY = text(
+    """
+    SELECT a.billing_key_id, a.claimed_at
+    FROM billing_keys k
+    JOIN subscriptions s ON s.billing_key_id = k.id
+    JOIN invoices i ON i.subscription_id = s.id
+    JOIN payment_attempts a ON a.invoice_id = i.id
+    WHERE k.id = ANY(CAST(:ids AS bigint[])) AND a.billing_key_id = k.id
+      AND a.key_generation = k.generation AND a.origin = 'schedule' AND a.claimed_at > :since
+      AND a.status NOT IN ('paid', 'void', 'waiting')
+    ORDER BY a.claimed_at
+    """
+)
+
+
+async def buyers_tries(connection: AsyncConnection, invoice_id: int, since: datetime) -> int:
+    """Return how often the buyer of an invoice has tried it since an instant."""
+    tries: int = await connection.scalar(
+        text(
+            """
+            SELECT count(*) FROM payment_attempts
+            WHERE invoice_id = :id AND origin = 'buyer' AND claimed_at > :since
+            """
+        ),
+        {"id": invoice_id, "since": since},
+    )
+    return tries
 
 
 async def unresolved_counts(connection: AsyncConnection) -> dict[AttemptStatus, int]:

@@ -7,7 +7,8 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import INQUIRABLE
-from shared.billing.lifecycle import LIVING
+from shared.billing.lifecycle import BILLABLE, LIVING, Happening, SubscriptionStatus, sources
+from shared.billing.notice import NoticeLeads
 from shared.billing.refund import REFUND_INQUIRABLE, REFUND_UNSETTLED
 from shared.db.tables import one_of
 
@@ -63,6 +64,27 @@ async def endings_due(connection: AsyncConnection, now: datetime) -> Backlog:
     return await _backlog(connection, _ENDINGS_DUE, now=now)
 
 
+async def pauses_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the subscriptions whose pause should have begun, or ended, by now."""
+    return await _backlog(connection, _PAUSES_DUE, now=now)
+
+
+async def changes_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the changes of agreements that are pending though their period has begun."""
+    return await _backlog(connection, _CHANGES_DUE, now=now)
+
+
+async def notices_due(connection: AsyncConnection, now: datetime, leads: NoticeLeads) -> Backlog:
+    """Return the renewals, ends of trials and changes that should have been told of by now."""
+    return await _backlog(
+        connection,
+        _NOTICES_DUE,
+        now=now,
+        renewal=now + leads.renewal,
+        trial=now + leads.trial,
+    )
+
+
 async def events_waiting(connection: AsyncConnection) -> Backlog:
     """Return the events that were not relayed."""
     return await _backlog(connection, _EVENTS_WAITING)
@@ -113,5 +135,63 @@ _REMOVALS_DUE = _waiting(
 )
 _ENDINGS_DUE = _waiting(
     "subscriptions", "cancel_at", f"{one_of('status', LIVING)} AND cancel_at <= :now"
+)
+_PAUSES_DUE = _waiting(
+    "subscriptions",
+    "CASE WHEN status = 'paused' THEN resume_at ELSE pause_at END",
+    f"""
+    status = 'paused' AND resume_at <= :now
+       AND (cancel_at IS NULL OR cancel_at > resume_at)
+    OR {one_of("status", sources(Happening.PAUSE))} AND pause_at <= :now
+       AND next_renewal_at >= pause_at AND (cancel_at IS NULL OR cancel_at > pause_at)
+    """,
+)
+# The period that a change waits for has begun when it is due, or when it was billed without it.
+_CHANGES_DUE = text(
+    f"""
+    SELECT count(*) AS waiting, min(begun_at) AS oldest_at
+    FROM agreement_changes c
+    JOIN subscriptions s ON s.id = c.subscription_id AND {one_of("s.status", BILLABLE)},
+    LATERAL (
+        SELECT coalesce(
+            (SELECT min(i.period_start_at) FROM invoices i
+             WHERE i.subscription_id = s.id AND i.period_start_at >= c.effective_at
+               AND i.created_at >= c.created_at),
+            CASE WHEN s.next_renewal_at >= c.effective_at
+                  AND (s.cancel_at IS NULL OR s.next_renewal_at < s.cancel_at)
+                  AND (s.pause_at IS NULL OR s.next_renewal_at < s.pause_at)
+                 THEN s.next_renewal_at END
+        ) AS begun_at
+    ) AS b
+    WHERE c.status = 'pending' AND begun_at <= :now
+    """  # noqa: S608 - made of constants only
+)
+# What the scan that gives notices looks for (``notices.lock_unannounced``, ``lock_changes``). A
+# period is not told of before the one before it was billed, or before the subscription was there.
+_NOTICES_DUE = text(
+    f"""
+    SELECT count(*) AS waiting, min(due_at) AS oldest_at FROM (
+        SELECT greatest(
+            next_renewal_at + (:now - CASE WHEN status = 'trialing' THEN :trial ELSE :renewal END),
+            coalesce(
+                (SELECT max(i.created_at) FROM invoices i WHERE i.subscription_id = s.id),
+                s.created_at
+            )
+        ) AS due_at
+        FROM subscriptions s
+        WHERE next_renewal_at > :now AND noticed_index < next_period_index
+          AND (cancel_at IS NULL OR cancel_at > next_renewal_at)
+          AND (pause_at IS NULL OR pause_at > next_renewal_at)
+          AND ({one_of("status", BILLABLE - {SubscriptionStatus.TRIALING})}
+               AND next_renewal_at <= :renewal
+               OR status = 'trialing' AND next_renewal_at <= :trial)
+        UNION ALL
+        SELECT c.notice_at FROM agreement_changes c JOIN subscriptions s ON s.id = c.subscription_id
+        WHERE c.status = 'pending' AND c.noticed_at IS NULL AND c.notice_at <= :now
+          AND {one_of("s.status", BILLABLE)}
+          AND (s.cancel_at IS NULL OR s.cancel_at > c.effective_at)
+          AND (s.pause_at IS NULL OR s.pause_at > c.effective_at)
+    ) AS due
+    """  # noqa: S608 - made of constants only
 )
 _EVENTS_WAITING = _waiting("events", "created_at", "relayed_at IS NULL")

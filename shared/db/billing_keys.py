@@ -77,6 +77,14 @@ async def lock(connection: AsyncConnection, customer_uid: str) -> StoredKey | No
     return None if row is None else StoredKey(row.id, row.customer_uid, BillingKeyStatus(row[2]))
 
 
+async def hold(connection: AsyncConnection, key_id: int) -> BillingKeyStatus:
+    """Return where a billing key stands, and keep it there until the transaction ends."""
+    status = await connection.scalar(
+        text("SELECT status FROM billing_keys WHERE id = :key FOR SHARE"), {"key": key_id}
+    )
+    return BillingKeyStatus(status)
+
+
 async def lock_with_invoices(connection: AsyncConnection, key_id: int) -> BillingKeyStatus:
     """Lock a billing key, and first every open invoice that is collected with it."""
     await connection.execute(

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.billing.attempt import UNSETTLED, AttemptStatus, Claim, Leases
+from shared.billing.attempt import UNSETTLED, AttemptOrigin, AttemptStatus, Claim, Leases
 from shared.billing.calendar import Period
 from shared.billing.errors import BillingError
 from shared.billing.lifecycle import SubscriptionStatus
@@ -26,23 +26,34 @@ from shared.db.text import to_json
 
 CLAIM_COLUMNS = """
     i.id AS invoice_id, i.subscription_id, i.period_index, i.period_start_at, i.period_end_at,
-    i.amount, i.tax_free, i.order_name, i.declines, i.attempts,
-    s.status AS subscription_status,
+    i.amount, i.tax_free, i.order_name, i.declines, i.attempts, i.past_due_at, i.retry_asked_at,
+    i.planned_attempt_at, s.status AS subscription_status, s.dunning_enabled,
     k.id AS billing_key_id, k.customer_uid, k.status AS billing_key_status,
     k.buyer_name, k.buyer_email, k.buyer_tel,
     a.id AS attempt_id, a.number, a.send_number, a.merchant_uid, a.status AS attempt_status,
-    a.claimed_at, a.unknown_since, a.inquiries, a.no_records, a.held_by_gateway
+    a.claimed_at, a.unknown_since, a.inquiries, a.no_records, a.held_by_gateway, a.origin
 """
 
 
 @dataclass(frozen=True, slots=True)
 class DueInvoice:
-    """An open invoice that is due now, locked by the caller's transaction."""
+    """An open invoice that is due now, locked by the caller's transaction.
+
+    Attributes:
+        due_at: Since when it is due.
+        is_buyers: Whether the buyer asked for it to be charged now.
+        is_dunning: Whether a new attempt would be one more with a method that was refused.
+        dunning_enabled: Whether its subscription's invoices are tried again by themselves.
+    """
 
     claim: Claim
     subscription_status: SubscriptionStatus
     billing_key_status: BillingKeyStatus
     unsettled: AttemptStatus | None
+    due_at: datetime
+    is_buyers: bool = False
+    is_dunning: bool = False
+    dunning_enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,12 @@ async def lock_due(
 
 _LOCK_DUE = text(
     f"""
-    SELECT {CLAIM_COLUMNS}
+    SELECT {CLAIM_COLUMNS}, i.next_attempt_at,
+        i.past_due_at IS NOT NULL AND a.id IS NULL AND EXISTS (
+            SELECT FROM payment_attempts l
+            WHERE l.invoice_id = i.id AND l.number = i.attempts
+              AND l.billing_key_id = k.id AND l.key_generation = k.generation
+        ) AS is_dunning
     FROM invoices i
     JOIN subscriptions s ON s.id = i.subscription_id
     JOIN billing_keys k ON k.id = s.billing_key_id
@@ -112,6 +128,7 @@ async def write_claims(
             "billing_key_id": item.claim.billing_key_id,
             "amount": item.claim.price.amount,
             "tax_free": item.claim.price.tax_free,
+            "origin": item.claim.origin,
         }
         for item in due
     ]
@@ -141,7 +158,7 @@ _WRITE_CLAIMS = text(
         ) AS key_generation
         FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c (
             invoice_id bigint, attempt_id bigint, number int, send_number int, merchant_uid text,
-            billing_key_id bigint, amount bigint, tax_free bigint
+            billing_key_id bigint, amount bigint, tax_free bigint, origin text
         )
     ), again AS (
         UPDATE payment_attempts a
@@ -155,10 +172,10 @@ _WRITE_CLAIMS = text(
     ), new AS (
         INSERT INTO payment_attempts (
             invoice_id, number, send_number, merchant_uid, billing_key_id, key_generation, amount,
-            tax_free, status, claimed_at, lease_until, inquire_at
+            tax_free, status, claimed_at, lease_until, inquire_at, origin
         )
         SELECT invoice_id, number, send_number, merchant_uid, billing_key_id, key_generation,
-            amount, tax_free, 'claimed', :now, :lease_until, :inquire_at
+            amount, tax_free, 'claimed', :now, :lease_until, :inquire_at, origin
         FROM claims WHERE attempt_id IS NULL
         ON CONFLICT DO NOTHING
         RETURNING id, invoice_id
@@ -166,7 +183,8 @@ _WRITE_CLAIMS = text(
         SELECT id, invoice_id FROM again UNION ALL SELECT id, invoice_id FROM new
     )
     UPDATE invoices i
-    SET next_attempt_at = NULL, dispatched_at = NULL, attempts = c.number, message = NULL
+    SET next_attempt_at = NULL, dispatched_at = NULL, attempts = c.number, message = NULL,
+        retry_asked_at = NULL
     FROM taken t JOIN claims c ON c.invoice_id = t.invoice_id
     WHERE i.id = t.invoice_id
     RETURNING i.id AS invoice_id, t.id AS attempt_id
@@ -199,6 +217,10 @@ def _due_invoice(row: Row[Any], now: datetime) -> DueInvoice:
         SubscriptionStatus(row.subscription_status),
         BillingKeyStatus(row.billing_key_status),
         unsettled,
+        row.next_attempt_at,
+        is_buyers=row.retry_asked_at is not None or row.origin == AttemptOrigin.BUYER,
+        is_dunning=row.is_dunning,
+        dunning_enabled=row.dunning_enabled,
     )
 
 
@@ -221,7 +243,17 @@ def claim_of(row: Row[Any], number: int, send_number: int, uid: str, claimed_at:
         claimed_at=claimed_at,
         subscription_status=SubscriptionStatus(row.subscription_status),
         unknown_since=row.unknown_since,
+        origin=_origin(row),
+        past_due_at=row.past_due_at,
+        planned_attempt_at=row.planned_attempt_at,
     )
+
+
+def _origin(row: Row[Any]) -> AttemptOrigin:
+    """Return on whose wish an attempt was made, or one is made that does not exist yet."""
+    if row.origin is not None:
+        return AttemptOrigin(row.origin)
+    return AttemptOrigin.SCHEDULE if row.retry_asked_at is None else AttemptOrigin.BUYER
 
 
 def _with_attempt_id(claim: Claim, attempt_id: int) -> Claim:

@@ -72,6 +72,7 @@ _LIVE = {
     "trials": Grant(select=EVERY, insert="buyer_ref product subscription_id"),
 }
 _KEY = "customer_uid status buyer_name buyer_email buyer_tel"
+_DELIVERY = "endpoint_id event_id subscription_id next_try_at"
 _BUYER = "buyer_name buyer_email buyer_tel"
 
 # Sees what is due and notes that it was sent; opens invoices, and moves no money.
@@ -97,15 +98,18 @@ _SCHEDULER = {
     ),
     "invoices": Grant(
         select="""
-            id subscription_id period_index amount tax_free status next_attempt_at dispatched_at
+            id subscription_id period_index period_start_at period_end_at counted_from amount
+            tax_free status declines lines next_attempt_at dispatched_at
         """,
         insert="""
             subscription_id period_index period_start_at period_end_at amount tax_free order_name
             lines next_attempt_at
         """,
-        update="dispatched_at",
+        update="dispatched_at period_end_at counted_from",
     ),
-    "payment_attempts": Grant(select="id status inquire_at dispatched_at", update="dispatched_at"),
+    "payment_attempts": Grant(
+        select="id invoice_id status inquire_at dispatched_at", update="dispatched_at"
+    ),
     "refunds": Grant(
         select="id payment_id status checksum next_send_at inquire_at dispatched_at",
         update="dispatched_at",
@@ -119,6 +123,13 @@ _SCHEDULER = {
         delete=True,
     ),
     "events": Grant(select="relayed_at", insert=_TELL),
+    "endpoints": Grant(select="id status failing_since"),
+    "deliveries": Grant(
+        select="""
+            id endpoint_id event_id subscription_id status next_try_at lease_until dispatched_at
+        """,
+        update="dispatched_at",
+    ),
     "gateway_holds": Grant(select="held_until"),
 }
 
@@ -135,7 +146,7 @@ _WORKER = {
         select=EVERY,
         update="""
             status attempts declines next_attempt_at dispatched_at paid_at collection_stopped
-            message retry_asked_at planned_attempt_at period_end_at
+            message past_due_at retry_asked_at planned_attempt_at period_end_at counted_from
         """,
     ),
     "payment_attempts": Grant(
@@ -181,6 +192,15 @@ _WORKER = {
     "commands": Grant(select=EVERY, insert="command_id task digest result", update="result"),
     "dead_letters": Grant(select=EVERY, insert="kind attempt_id refund_id cause payload"),
     "events": Grant(select=EVERY, insert=_TELL, update="relayed_at"),
+    "endpoints": Grant(select=EVERY, update="status failing_since disabled_at disabled_reason"),
+    "deliveries": Grant(
+        select=EVERY,
+        insert=_DELIVERY,
+        update="""
+            status tries failures next_try_at lease_until last_status last_error dispatched_at
+            delivered_at
+        """,
+    ),
     "gateway_holds": Grant(
         select=EVERY,
         insert="id cause held_until raised_at",
@@ -201,7 +221,7 @@ _CONSOLE = {
         select=EVERY,
         update="""
             status next_attempt_at dispatched_at message retry_asked_at planned_attempt_at
-            period_end_at
+            period_end_at counted_from
         """,
     ),
     "payment_attempts": Grant(
@@ -229,6 +249,16 @@ _CONSOLE = {
     ),
     "audit_log": Grant(select=EVERY, insert="actor action subject reason details"),
     "events": Grant(select=EVERY, insert=_TELL),
+    "endpoints": Grant(
+        select=EVERY,
+        insert="url secrets event_names allow_private",
+        update="secrets status failing_since disabled_at disabled_reason",
+    ),
+    "deliveries": Grant(
+        select=EVERY,
+        insert=_DELIVERY,
+        update="status failures next_try_at lease_until dispatched_at delivered_at",
+    ),
     "gateway_holds": Grant(select=EVERY),
 }
 
@@ -246,6 +276,7 @@ HIDDEN: Mapping[str, str] = {
     "commands": "digest result",
     "dead_letters": "cause payload",
     "events": "data",
+    "endpoints": "url secrets disabled_reason",
     "audit_log": "reason details",
 }
 
@@ -304,6 +335,10 @@ _READONLY = {
     "commands": Grant(select="command_id task created_at"),
     "dead_letters": Grant(select="id kind attempt_id refund_id resolution resolved_at created_at"),
     "events": Grant(select="id subscription_id name created_at relayed_at"),
+    "endpoints": Grant(
+        select="id event_names allow_private status failing_since disabled_at created_at"
+    ),
+    "deliveries": Grant(select=EVERY),
     "audit_log": Grant(select="id actor action subject created_at"),
     "gateway_holds": Grant(select=EVERY),
 }

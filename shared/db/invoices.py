@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.calendar import Period
 from shared.billing.events import Event, EventName
 from shared.billing.invoice import Invoice, InvoiceStatus, NewInvoice
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.lines import Line, LineKind
 from shared.billing.money import Price
 from shared.db import outbox
@@ -25,12 +26,21 @@ _COLUMNS = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An invoice that did not exist before."""
+
+    invoice_id: int
+    subscription_id: UUID
+    period_index: int
+
+
 async def open_new(
     connection: AsyncConnection, new: Sequence[NewInvoice], now: datetime
-) -> list[int]:
+) -> list[Opened]:
     """Open invoices, and tell of each in the same transaction.
 
-    Returns the ids of those that did not exist yet: a period is billed once, whoever asks.
+    Returns those that did not exist yet: a period is billed once, whoever asks.
     """
     if not new:
         return []
@@ -66,7 +76,7 @@ async def open_new(
             for row in opened
         ],
     )
-    return [row.id for row in opened]
+    return [Opened(row.id, row.subscription_id, row.period_index) for row in opened]
 
 
 _OPEN = text(
@@ -117,12 +127,23 @@ _DISPATCH = dispatching(
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """An end, or a stop, of an invoice for which the gateway is not called."""
+    """An end, or a stop, of an invoice for which the gateway is not called.
+
+    Attributes:
+        next_attempt_at: When an invoice that stays open is looked at again, or None for never.
+        past_due_at: Since when it is past due, or None if this does not make it so.
+        planned_attempt_at: The attempt that is not made because dunning is switched off, or None.
+        subscription_status: Where its end takes the subscription, or None if it stays.
+    """
 
     invoice_id: int
     status: InvoiceStatus
     message: str | None
     event: Event | None
+    next_attempt_at: datetime | None = None
+    past_due_at: datetime | None = None
+    planned_attempt_at: datetime | None = None
+    subscription_status: SubscriptionStatus | None = None
 
 
 async def close_without_call(
@@ -136,17 +157,28 @@ async def close_without_call(
     if not closings:
         return
     rows = [
-        {"id": closing.invoice_id, "status": closing.status, "message": closing.message}
+        {
+            "id": closing.invoice_id,
+            "status": closing.status,
+            "message": closing.message,
+            "next_attempt_at": _iso(closing.next_attempt_at),
+            "past_due_at": _iso(closing.past_due_at),
+            "planned_attempt_at": _iso(closing.planned_attempt_at),
+        }
         for closing in closings
     ]
     await connection.execute(
         text(
             """
             UPDATE invoices i
-            SET status = c.status, message = c.message, next_attempt_at = NULL,
-                dispatched_at = NULL, paid_at = CASE WHEN c.status = 'paid' THEN :now END
-            FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-                AS c (id bigint, status text, message text)
+            SET status = c.status, message = c.message, next_attempt_at = c.next_attempt_at,
+                dispatched_at = NULL, paid_at = CASE WHEN c.status = 'paid' THEN :now END,
+                past_due_at = coalesce(i.past_due_at, c.past_due_at), retry_asked_at = NULL,
+                planned_attempt_at = coalesce(c.planned_attempt_at, i.planned_attempt_at)
+            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c (
+                id bigint, status text, message text, next_attempt_at timestamptz,
+                past_due_at timestamptz, planned_attempt_at timestamptz
+            )
             WHERE i.id = c.id AND i.status = 'open'
             """
         ),
@@ -168,6 +200,23 @@ async def postpone(connection: AsyncConnection, faults: Mapping[int, str], until
             """
         ),
         {"rows": to_json(rows), "until": until},
+    )
+
+
+async def move(connection: AsyncConnection, next_attempts: Mapping[int, datetime]) -> None:
+    """Have open invoices that the caller holds locked tried later; all else stays as it was."""
+    if not next_attempts:
+        return
+    rows = [{"id": id_, "at": at.isoformat()} for id_, at in next_attempts.items()]
+    await connection.execute(
+        text(
+            """
+            UPDATE invoices i SET next_attempt_at = n.at, dispatched_at = NULL
+            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (id bigint, at timestamptz)
+            WHERE i.id = n.id AND i.status = 'open'
+            """
+        ),
+        {"rows": to_json(rows)},
     )
 
 
@@ -243,6 +292,10 @@ async def due_backlog(connection: AsyncConnection, now: datetime) -> tuple[int, 
         )
     ).one()
     return row.due, row.oldest
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
 
 
 def _line(said: Mapping[str, Any]) -> Line:

@@ -57,7 +57,8 @@ _APPLY = text(
     WITH moves AS (
         SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
             attempt_id bigint, send_number int, attempt_status text, invoice_status text,
-            next_attempt_at timestamptz, inquire_at timestamptz, unknown_since timestamptz,
+            next_attempt_at timestamptz, past_due_at timestamptz, inquire_at timestamptz,
+            unknown_since timestamptz,
             inquiries int, no_records int,
             held_by_gateway boolean, declines int, imp_uid text, receipt_url text, message text,
             paid_at timestamptz, settled_at timestamptz
@@ -81,7 +82,9 @@ _APPLY = text(
         UPDATE invoices i
         SET status = m.invoice_status, dispatched_at = NULL,
             next_attempt_at = CASE WHEN NOT i.collection_stopped THEN m.next_attempt_at END,
-            declines = m.declines, paid_at = m.paid_at, message = m.message
+            declines = m.declines, paid_at = m.paid_at, message = m.message,
+            past_due_at = coalesce(i.past_due_at, m.past_due_at),
+            planned_attempt_at = CASE WHEN m.settled_at IS NULL THEN i.planned_attempt_at END
         FROM won w JOIN moves m ON m.attempt_id = w.id
         WHERE i.id = w.invoice_id AND i.status = 'open'
         RETURNING i.id
@@ -159,6 +162,7 @@ def _move_row(move: Move) -> dict[str, str | int | bool | None]:
         "attempt_status": move.attempt_status,
         "invoice_status": move.invoice_status,
         "next_attempt_at": _iso(move.next_attempt_at),
+        "past_due_at": _iso(move.past_due_at),
         "inquire_at": _iso(move.inquire_at),
         "unknown_since": _iso(move.unknown_since),
         "inquiries": move.inquiries,

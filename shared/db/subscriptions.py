@@ -1,6 +1,6 @@
 """Subscriptions and their billing keys: added, found when due, moved on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,17 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.errors import BillingError
-from shared.billing.events import Event, EventName
-from shared.billing.lifecycle import SubscriptionStatus
+from shared.billing.events import Event, EventName, Json
+from shared.billing.lifecycle import Happening, SubscriptionStatus, sources
 from shared.billing.money import Price
+from shared.billing.pause import PauseKeeps
 from shared.billing.subscription import Agreement, Buyer, Subscription
 from shared.db import outbox
+from shared.db.columns import one_of
 from shared.db.text import to_json
 
-_COLUMNS = """
+COLUMNS = """
     id, billing_key_id, amount, tax_free, quantity, order_name, product, buyer_ref, interval_unit,
     interval_count, anchor_at, anchor_index, time_zone, status, trial_end_at, next_period_index,
-    next_renewal_at, created_at, cancel_at, pause_at, consented_amount
+    next_renewal_at, created_at, cancel_at, pause_at, resume_at, pause_keeps, consented_amount
 """
 
 
@@ -146,26 +148,33 @@ class DueSubscriptions:
 async def lock_due(connection: AsyncConnection, limit: int, now: datetime) -> DueSubscriptions:
     """Lock subscriptions whose renewal is due, leaving out those another scan holds.
 
-    A period that begins when the subscription has ended, or later, is never due. One row that
-    cannot be counted (a time zone that no longer exists) must not hold up the others.
+    A period that begins when the subscription has ended, or later, is never due, nor is one that
+    begins after a pause that is still to be ended. One row that cannot be counted (a time zone that
+    no longer exists) must not hold up the others.
     """
     rows = await connection.execute(
         text(
             f"""
-            SELECT {_COLUMNS} FROM subscriptions
+            SELECT {COLUMNS} FROM subscriptions
             WHERE next_renewal_at <= :now
               AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
+              AND (status <> 'paused' OR resume_at IS NULL OR next_renewal_at < resume_at)
             ORDER BY next_renewal_at LIMIT :limit
             FOR NO KEY UPDATE SKIP LOCKED
             """  # noqa: S608 - made of constants only
         ),
         {"now": now, "limit": limit},
     )
+    return counted(rows)
+
+
+def counted(rows: Iterable[Row[Any]]) -> DueSubscriptions:
+    """Return the subscriptions of rows, those that make no sense apart."""
     countable: list[Subscription] = []
     faulty: dict[UUID, str] = {}
     for row in rows:
         try:
-            countable.append(_subscription(row))
+            countable.append(subscription_of(row))
         except BillingError as error:
             faulty[row.id] = str(error)
     return DueSubscriptions(tuple(countable), faulty)
@@ -185,11 +194,11 @@ async def postpone(connection: AsyncConnection, ids: Sequence[UUID], until: date
 
 
 async def advance(
-    connection: AsyncConnection, next_periods: Mapping[UUID, tuple[int, datetime]]
+    connection: AsyncConnection, next_periods: Mapping[UUID, tuple[int, datetime | None]]
 ) -> None:
     """Write the next period, as (index, start), of subscriptions the caller holds locked."""
     rows = [
-        {"id": str(id_), "next_period_index": index, "next_renewal_at": start_at.isoformat()}
+        {"id": str(id_), "next_period_index": index, "next_renewal_at": _iso(start_at)}
         for id_, (index, start_at) in next_periods.items()
     ]
     await connection.execute(
@@ -212,20 +221,24 @@ async def change_status(
     wanted: Mapping[UUID, SubscriptionStatus],
     now: datetime,
 ) -> None:
-    """Move subscriptions to past due or to their end, and tell of each that really moved.
+    """Move subscriptions to past due, to a pause or to their end, and tell of each that moved.
 
-    A canceled subscription stays so, whatever a late outcome says; and of one whose end has come
-    only that end is told, since it may carry a refund.
+    What a subscription cannot do from where it stands it does not, whatever a late outcome says: a
+    canceled one stays so, and a paused one is not past due before it resumes. Of one whose end has
+    come only that end is told, since it may carry a refund. A pause leaves the calendar as it is.
     """
     rows = [{"id": str(id_), "status": status} for id_, status in wanted.items()]
     changed = await connection.execute(
         text(
-            """
+            f"""
             WITH wanted AS (
                 SELECT s.id, w.status
                 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS w (id uuid, status text)
                 JOIN subscriptions s ON s.id = w.id
-                WHERE s.status <> 'canceled' AND s.status <> w.status
+                WHERE CASE w.status
+                    WHEN 'past_due' THEN s.{one_of("status", sources(Happening.DECLINE))}
+                    WHEN 'paused' THEN s.{one_of("status", sources(Happening.PAUSE))}
+                    WHEN 'canceled' THEN s.{one_of("status", sources(Happening.CANCEL))} END
                   AND (s.cancel_at IS NULL OR s.cancel_at > :now)
                 ORDER BY s.id FOR NO KEY UPDATE OF s
             )
@@ -233,10 +246,14 @@ async def change_status(
             SET status = w.status,
                 canceled_at = CASE WHEN w.status = 'canceled' THEN CAST(:now AS timestamptz) END,
                 next_renewal_at = CASE WHEN w.status = 'canceled' THEN NULL
-                    ELSE s.next_renewal_at END
+                    ELSE s.next_renewal_at END,
+                pause_at = CASE WHEN w.status = 'paused' THEN CAST(:now AS timestamptz)
+                    ELSE s.pause_at END,
+                pause_keeps = CASE WHEN w.status = 'paused' THEN 'calendar' ELSE s.pause_keeps END,
+                resume_at = CASE WHEN w.status <> 'paused' THEN s.resume_at END
             FROM wanted w WHERE s.id = w.id
             RETURNING s.id, s.status
-            """
+            """  # noqa: S608 - made of constants only
         ),
         {"rows": to_json(rows), "now": now},
     )
@@ -270,7 +287,7 @@ async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetim
                   WHERE i.subscription_id = s.id AND i.status = 'open' AND (
                       i.declines > 0 OR EXISTS (
                           SELECT FROM payment_attempts a
-                          WHERE a.invoice_id = i.id AND a.status = 'method_dead'
+                          WHERE a.invoice_id = i.id AND a.status IN ('declined', 'method_dead')
                       )
                   )
               )
@@ -280,6 +297,20 @@ async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetim
         {"ids": list(ids)},
     )
     await outbox.write(connection, [_status_event(row.id, row.status, now) for row in changed])
+
+
+async def with_dunning(connection: AsyncConnection, ids: Collection[UUID]) -> frozenset[UUID]:
+    """Return those of the subscriptions for which dunning is on, once no switch is under way."""
+    rows = await connection.execute(
+        text(
+            """
+            SELECT id, dunning_enabled FROM subscriptions
+            WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR SHARE
+            """
+        ),
+        {"ids": list(ids)},
+    )
+    return frozenset(row.id for row in rows if row.dunning_enabled)
 
 
 async def bury_keys(connection: AsyncConnection, attempt_ids: Sequence[int]) -> None:
@@ -308,11 +339,11 @@ async def get(connection: AsyncConnection, subscription_id: UUID) -> Subscriptio
     """Return one subscription."""
     row = (
         await connection.execute(
-            text(f"SELECT {_COLUMNS} FROM subscriptions WHERE id = :id"),  # noqa: S608 - constants
+            text(f"SELECT {COLUMNS} FROM subscriptions WHERE id = :id"),  # noqa: S608 - constants
             {"id": subscription_id},
         )
     ).first()
-    return _subscription(row) if row else None
+    return subscription_of(row) if row else None
 
 
 async def newest(
@@ -322,14 +353,14 @@ async def newest(
     rows = await connection.execute(
         text(
             f"""
-            SELECT {_COLUMNS} FROM subscriptions
+            SELECT {COLUMNS} FROM subscriptions
             WHERE CAST(:status AS text) IS NULL OR status = :status
             ORDER BY created_at DESC, id LIMIT :limit
             """  # noqa: S608 - made of constants only
         ),
         {"status": status, "limit": limit},
     )
-    return [_subscription(row) for row in rows]
+    return [subscription_of(row) for row in rows]
 
 
 async def counts(connection: AsyncConnection) -> dict[SubscriptionStatus, int]:
@@ -353,12 +384,17 @@ def _status_event(subscription_id: UUID, status: str, now: datetime) -> Event:
     name = {
         SubscriptionStatus.ACTIVE: EventName.SUBSCRIPTION_RECOVERED,
         SubscriptionStatus.PAST_DUE: EventName.SUBSCRIPTION_PAST_DUE,
+        SubscriptionStatus.PAUSED: EventName.SUBSCRIPTION_PAUSED,
         SubscriptionStatus.CANCELED: EventName.SUBSCRIPTION_CANCELED,
     }[SubscriptionStatus(status)]
-    return Event(name, subscription_id, {"at": now.isoformat()})
+    data: dict[str, Json] = {"at": now.isoformat()}
+    if status == SubscriptionStatus.PAUSED:
+        data |= {"pause_at": now.isoformat(), "resume_at": None, "keeps": PauseKeeps.CALENDAR}
+    return Event(name, subscription_id, data)
 
 
-def _subscription(row: Row[Any]) -> Subscription:
+def subscription_of(row: Row[Any]) -> Subscription:
+    """Return the subscription that a row says."""
     return Subscription(
         id=row.id,
         billing_key_id=row.billing_key_id,
@@ -382,5 +418,7 @@ def _subscription(row: Row[Any]) -> Subscription:
         created_at=row.created_at,
         cancel_at=row.cancel_at,
         pause_at=row.pause_at,
+        resume_at=row.resume_at,
+        pause_keeps=row.pause_keeps and PauseKeeps(row.pause_keeps),
         consented_amount=row.consented_amount,
     )

@@ -3,7 +3,7 @@
 Instants are UTC (``timestamptz``), money is whole won (``bigint``), statuses are text with a check
 made from the domain's enums, so that a status the domain does not know cannot be stored. What is
 agreed stands in ``agreement_tables``, what is said and kept beside the billing in
-``message_tables``.
+``message_tables``, who is told over HTTP in ``endpoint_tables``.
 """
 
 from sqlalchemy import (
@@ -44,6 +44,7 @@ from shared.db.agreement_tables import (
     trials,
 )
 from shared.db.columns import count, created, instant, metadata, money, one_of
+from shared.db.endpoint_tables import deliveries, endpoints
 from shared.db.message_tables import (
     audit_log,
     commands,
@@ -61,6 +62,8 @@ __all__ = [
     "commands",
     "consents",
     "dead_letters",
+    "deliveries",
+    "endpoints",
     "events",
     "gateway_holds",
     "hints",
@@ -93,9 +96,14 @@ invoices = Table(
     instant("paid_at"),
     # What the amount is made of, in order (``shared/billing/lines.py``).
     Column("lines", JSONB, nullable=False),
-    # When the buyer asked to be charged at once, and what our own schedule had planned by then.
+    # Since when it is past due: declined for the first time, or without a method to charge.
+    instant("past_due_at"),
+    # When the buyer asked to be charged at once, and what our own schedule had planned by then;
+    # the plan alone where dunning is switched off.
     instant("retry_asked_at"),
     instant("planned_attempt_at"),
+    # From when the days of the period are counted where a pause has lengthened it.
+    instant("counted_from"),
     # Set when the buyer's money is known to be with us although the rows end otherwise.
     Column("collection_stopped", Boolean, nullable=False, server_default=false()),
     Column("message", Text),

@@ -120,6 +120,15 @@ class RelayEvents(Job):
     queue = EVENT_QUEUE
 
 
+class DeliverEvents(Job):
+    """Deliver those of the events that are due at one endpoint, and what follows them there."""
+
+    task = "event.deliver"
+    queue = EVENT_QUEUE
+
+    delivery_ids: Ids
+
+
 class RenewSubscriptions(Job):
     """Open the invoices of periods that have begun."""
 
@@ -145,6 +154,13 @@ class DispatchRelay(Job):
     """Send a relay message while events wait."""
 
     task = "scan.relay"
+    queue = SCAN_QUEUE
+
+
+class DispatchDeliveries(Job):
+    """Send messages for events that wait to be delivered to endpoints."""
+
+    task = "scan.deliver"
     queue = SCAN_QUEUE
 
 

@@ -1,4 +1,4 @@
-"""docs/messages.md names every message and event, and its examples are what the code takes."""
+"""The pages of messages name every message and event; their examples are what the code takes."""
 
 import json
 import re
@@ -11,8 +11,17 @@ from shared.jobs.command import Command
 from shared.jobs.commands import COMMANDS, ReceiveWebhook
 from shared.jobs.contracts import JOBS
 from shared.jobs.envelope import envelope
+from shared.jobs.life_commands import LIFE_COMMANDS
 from tests.architecture.checkout import read
-from tests.architecture.messages_page import PAGE, SUBSCRIPTION_ID, example, program, sections
+from tests.architecture.messages_page import (
+    LIFE_PAGE,
+    PAGE,
+    SUBSCRIPTION_ID,
+    example,
+    program,
+    results,
+    sections,
+)
 from worker.tasks.intake import MESSAGE_LENGTH_MAX
 
 REDIS = "From anything that speaks Redis"
@@ -23,6 +32,16 @@ def test_every_command_and_event_has_a_section_and_nothing_else_has() -> None:
     assert set(found["Commands"]) == {command.task for command in COMMANDS}
     assert set(found["Events"]) == set(EventName)
     assert set(found["Webhooks"]) == {ReceiveWebhook.task}
+
+
+def test_the_life_of_a_subscription_is_told_on_its_own_page() -> None:
+    for command in LIFE_COMMANDS:
+        assert f"\n### `{command.task}`\n" in read(LIFE_PAGE)
+    assert f"({LIFE_PAGE.removeprefix('docs/')})" in read(PAGE)
+
+
+def test_the_result_of_every_command_is_named() -> None:
+    assert set(results()) == {command.task for command in COMMANDS}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.task)

@@ -19,7 +19,7 @@ _METHODS: Mapping[str, frozenset[str] | None] = {
     "gateway": None,
     "deliveries": None,
 }
-_CALLED = frozenset({"enqueue", "publish"})
+_CALLED = frozenset({"enqueue", "post", "publish"})
 # Ports that stay inside: ours settle in groups, a clock is read, an ending is looked at.
 _INSIDE = frozenset({"Settle", "SettleRefund", "Clock", "Holding"})
 _PORTS_BESIDE = ("shared/jobs/enqueue.py", "shared/clock.py")

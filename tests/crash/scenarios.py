@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from shared.billing.money import Price
 from tests.crash.keys import KEYS
+from tests.crash.living import LIVING
 from tests.crash.money_back import MONEY_BACK
 from tests.crash.said import SAID
 from tests.crash.story import Deed, Life, Scenario
@@ -131,5 +132,6 @@ _SELDOM = frozenset(
     }
 )
 SCENARIOS: tuple[Scenario, ...] = tuple(
-    replace(one, often=one.name not in _SELDOM) for one in (*CHARGES, *MONEY_BACK, *KEYS, *SAID)
+    replace(one, often=one.name not in _SELDOM)
+    for one in (*CHARGES, *MONEY_BACK, *KEYS, *SAID, *LIVING)
 )

@@ -19,7 +19,7 @@ from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.money import Price
 from shared.billing.subscription import Agreement
 from tests.crash.beginning import Beginning, begin_with, keep
-from tests.simulation import checks
+from tests.simulation import checks, life_checks
 from tests.simulation.checks import Seen
 from tests.simulation.due import Outlook
 from tests.simulation.installation import Host, Installation, Worker, settings_for
@@ -307,4 +307,9 @@ async def _end(life: Life, *, thorough: bool) -> Seen:
 def _judge(life: Life, seen: Seen) -> list[str]:
     faults = [f"a task raised {fault}" for fault in life.installation.faults]
     said = list(life.merchant.said)
-    return [*faults, *checks.everything(seen), *checks.unanswered(seen, said)]
+    return [
+        *faults,
+        *checks.everything(seen),
+        *life_checks.lives(seen),
+        *checks.unanswered(seen, said),
+    ]

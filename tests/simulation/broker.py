@@ -9,8 +9,11 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
+from shared.billing.delivery import Answer
+from shared.db.deliveries import Parcel
 from shared.db.outbox import StoredEvent
 from shared.jobs.contracts import Job
 from tests.simulation.seam import Seam, site
@@ -36,6 +39,8 @@ class Broker:
         unacknowledged: Messages being worked, by tag, each with the instant at which it comes back.
         deliveries: What ``shared.jobs.deliveries`` counts on the broker.
         stream: What was told of events, in order.
+        posted: What merchants' endpoints were handed, in order, whatever they answered.
+        answer: What an endpoint answers.
     """
 
     time: Callable[[], float]
@@ -45,6 +50,8 @@ class Broker:
     unacknowledged: dict[str, tuple[float, Message]] = field(default_factory=dict)
     deliveries: Counter[str] = field(default_factory=Counter)
     stream: list[StoredEvent] = field(default_factory=list)
+    posted: list[Parcel] = field(default_factory=list)
+    answer: Callable[[Parcel], Answer] = lambda _parcel: Answer(204)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def push(self, job: Job) -> Message:
@@ -134,6 +141,25 @@ class SeamedStream:
         await self.seam.at("tell", "before", where)
         self.broker.stream += events
         await self.seam.at("tell", "after", where)
+
+
+@dataclass(frozen=True, slots=True)
+class SeamedEndpoint:
+    """How a process hands an event to an endpoint."""
+
+    broker: Broker
+    seam: Seam
+
+    def __call__(self, parcel: Parcel, _now: datetime) -> Coroutine[Any, Any, Answer]:
+        """Hand an event over; a death afterwards leaves the answer unheard."""
+        return self._post(site(), parcel)
+
+    async def _post(self, where: str, parcel: Parcel) -> Answer:
+        await self.seam.at("post", "before", where)
+        self.broker.posted.append(parcel)
+        answer = self.broker.answer(parcel)
+        await self.seam.at("post", "after", where)
+        return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,13 @@ from sqlalchemy import Table
 
 from deploy.sandbox.records import Payment, Status, Usage
 from shared.billing.attempt import INQUIRABLE
-from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
+from shared.billing.lifecycle import BILLABLE
 from shared.billing.refund import REFUND_INQUIRABLE
+from shared.db.deliveries import Parcel
 from shared.db.outbox import StoredEvent
 from shared.db.tables import metadata
+from shared.jobs import event_schemas
+from tests.simulation import endpoints, periods
 from tests.simulation.installation import Installation
 
 Row: TypeAlias = Mapping[str, Any]
@@ -60,6 +63,7 @@ class Seen:
         messages: The tasks of the messages that wait or are being worked.
         elsewhere: What was cancelled by another way than ours, by ``imp_uid``: one amount each.
         strangers: The ``merchant_uid`` of payments that nobody of ours has asked for.
+        posted: What endpoints were handed, in order.
     """
 
     now: datetime
@@ -69,6 +73,7 @@ class Seen:
     messages: Sequence[str]
     elsewhere: Mapping[str, Sequence[int]] = field(default_factory=dict)
     strangers: Collection[str] = ()
+    posted: Sequence[Parcel] = ()
 
     def of(self, table: str, **values: object) -> Iterator[Row]:
         """Walk through the rows of a table that hold these values."""
@@ -96,6 +101,7 @@ def look(
         [message.task for message in [*broker.everything(), *held]],
         elsewhere or {},
         strangers,
+        tuple(broker.posted),
     )
 
 
@@ -106,7 +112,14 @@ def instant_of(said: str) -> datetime:
 
 def everything(seen: Seen, slack: timedelta = _AT_ONCE) -> list[str]:
     """Return all that is wrong at the end of a life, once everything has had its time."""
-    return [*safety(seen), *ledger(seen), *liveness(seen, slack), *missing(seen), *told(seen)]
+    return [
+        *safety(seen),
+        *ledger(seen),
+        *liveness(seen, slack),
+        *missing(seen),
+        *told(seen),
+        *endpoints.wrongs(seen.rows, seen.posted, seen.now, slack),
+    ]
 
 
 # Safety: at any instant.
@@ -245,7 +258,8 @@ def _overdue(seen: Seen, slack: timedelta) -> Iterator[str]:
         ("windows", None, "next_step_at"),
         ("hints", None, "next_read_at"),
         ("invoices", {"open"}, "next_attempt_at"),
-        ("subscriptions", {"active", "past_due"}, "next_renewal_at"),
+        ("subscriptions", BILLABLE, "next_renewal_at"),
+        ("subscriptions", {"paused"}, "resume_at"),
     ):
         for row in seen.rows[table]:
             at = row[column]
@@ -305,34 +319,8 @@ def _called(seen: Seen, task: str) -> bool:
 
 
 def missing(seen: Seen) -> list[str]:
-    """Return every period that has begun and is neither invoiced nor explained."""
-    billed = {(row["subscription_id"], row["period_index"]) for row in seen.rows["invoices"]}
-    billed |= {
-        (row["subscription_id"], row["data"]["period_index"])
-        for row in seen.of("events", name="period.skipped")
-    }
-    first = {
-        row["subscription_id"]: row["data"]["first_period_index"]
-        for row in seen.of("events", name="subscription.created")
-    }
-    wrong = []
-    for row in seen.rows["subscriptions"]:
-        interval = Interval(IntervalUnit(row["interval_unit"]), row["interval_count"])
-        cycle = BillingCycle(instant_of(row["anchor_at"]), interval, row["time_zone"])
-        until, next_at = seen.now, row["next_renewal_at"]
-        if next_at is not None and instant_of(next_at) <= until:
-            # Its renewal is still due: liveness speaks of that.
-            until = instant_of(next_at) - timedelta(microseconds=1)
-        if row["status"] == "canceled":
-            ended = instant_of(row["canceled_at"]) if row["canceled_at"] else cycle.anchor_at
-            until = min(until, ended - timedelta(microseconds=1))
-        begun = range(first[row["id"]], cycle.index_at(until) + 1)
-        wrong += [
-            f"subscription {row['id']}: period {index} was missed"
-            for index in begun
-            if (row["id"], index) not in billed
-        ]
-    return wrong
+    """Return every period that is neither invoiced nor explained, or both, or overlaps another."""
+    return periods.missing(seen.rows, seen.now)
 
 
 def unanswered(seen: Seen, command_ids: Collection[str]) -> list[str]:
@@ -351,7 +339,13 @@ def unanswered(seen: Seen, command_ids: Collection[str]) -> list[str]:
 
 def told(seen: Seen) -> list[str]:
     """Return every end that is told otherwise than once, and every fault of the stream's order."""
-    return [*_ends_told(seen), *_stream(seen)]
+    return [*_ends_told(seen), *_stream(seen), *_said_otherwise(seen)]
+
+
+def _said_otherwise(seen: Seen) -> Iterator[str]:
+    """Find events whose data is not what their published schema says."""
+    for row in seen.rows["events"]:
+        yield from event_schemas.faults(row["name"], row["data"])
 
 
 def _ends_told(seen: Seen) -> Iterator[str]:

@@ -13,6 +13,7 @@ from deploy.sandbox.window import Decision
 from shared.jobs.commands import ReceiveWebhook
 from shared.jobs.contracts import COMMAND_QUEUE, WEBHOOK_QUEUE
 from tests.simulation.life import Life
+from tests.simulation.living import LIVING
 from worker.services import letters
 from worker.services.commanding import CommandRefusedError
 
@@ -228,5 +229,6 @@ DEEDS: Final[Mapping[str, Deed]] = {
         requeue_letters,
         say_again,
         revoke_tokens,
+        *LIVING,
     )
 }

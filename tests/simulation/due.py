@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from scheduler.timetable import SCANS
+from shared.billing.lifecycle import BILLABLE
+from shared.db.columns import one_of
 from shared.jobs.contracts import Job
 from tests.simulation.installation import Installation
 
@@ -16,12 +18,15 @@ from tests.simulation.installation import Installation
 _AWAITED_S: Final = 3600
 _REMOVED_S: Final = 900
 _SCANS: Final[Mapping[str, type[Job]]] = {scan.__name__: scan for scan in SCANS}
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _AGAIN = "dispatched_at + %(again)s * interval '1 second'"
-_BILLABLE = "status IN ('active', 'past_due')"
+_BILLABLE = one_of("s.status", BILLABLE)
+_LEAD = "CASE s.status WHEN 'trialing' THEN %(trial)s ELSE %(renewal)s END"
 DUE: Final = f"""
     WITH held AS (SELECT max(held_until) AS until FROM gateway_holds)
     SELECT 'RenewSubscriptions' AS scan, min(next_renewal_at) AS at FROM subscriptions
-    WHERE {_BILLABLE} AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
+    WHERE next_renewal_at IS NOT NULL AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
+      AND (status <> 'paused' OR resume_at IS NULL OR next_renewal_at < resume_at)
     UNION ALL
     SELECT 'DispatchInvoices', min(greatest(i.next_attempt_at, i.{_AGAIN}, held.until))
     FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id, held
@@ -40,6 +45,12 @@ DUE: Final = f"""
     SELECT 'DispatchRelay', CASE WHEN EXISTS (
         SELECT FROM events WHERE relayed_at IS NULL) THEN to_timestamp(0) END
     UNION ALL
+    SELECT 'DispatchDeliveries', min(greatest(d.next_try_at, d.lease_until, d.{_AGAIN}))
+    FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id
+    WHERE d.status = 'waiting' AND e.status = 'enabled' AND NOT EXISTS (
+        SELECT FROM deliveries o WHERE o.status = 'waiting' AND o.endpoint_id = d.endpoint_id
+          AND o.subscription_id = d.subscription_id AND o.event_id < d.event_id)
+    UNION ALL
     SELECT 'DispatchEndings', min(CASE
         WHEN status = 'canceled'
         THEN coalesce(dispatched_at + {_AWAITED_S} * interval '1 second', to_timestamp(0))
@@ -55,6 +66,25 @@ DUE: Final = f"""
     SELECT 'DispatchRemovals', min(
         coalesce(dispatched_at + {_REMOVED_S} * interval '1 second', to_timestamp(0)))
     FROM billing_keys WHERE status = 'deleting'
+    UNION ALL
+    SELECT 'GiveNotices', min(s.next_renewal_at - {_LEAD} * interval '1 second')
+    FROM subscriptions s
+    WHERE {_BILLABLE} AND s.next_renewal_at > %(now)s AND s.noticed_index < s.next_period_index
+      AND (s.cancel_at IS NULL OR s.cancel_at > s.next_renewal_at)
+      AND (s.pause_at IS NULL OR s.pause_at > s.next_renewal_at) AND {_LEAD} > 0
+    UNION ALL
+    SELECT 'GiveNotices', min(c.notice_at)
+    FROM agreement_changes c JOIN subscriptions s ON s.id = c.subscription_id
+    WHERE c.status = 'pending' AND c.noticed_at IS NULL AND c.notice_at IS NOT NULL AND {_BILLABLE}
+      AND (s.cancel_at IS NULL OR s.cancel_at > c.effective_at)
+      AND (s.pause_at IS NULL OR s.pause_at > c.effective_at)
+    UNION ALL
+    SELECT 'ResumeSubscriptions', min(pause_at) FROM subscriptions
+    WHERE status IN ('active', 'past_due') AND next_renewal_at >= pause_at
+      AND (cancel_at IS NULL OR cancel_at > pause_at)
+    UNION ALL
+    SELECT 'ResumeSubscriptions', min(resume_at) FROM subscriptions
+    WHERE status = 'paused' AND (cancel_at IS NULL OR cancel_at > resume_at)
 """  # noqa: S608 - constants only
 
 
@@ -67,8 +97,19 @@ class Outlook:
 
     def due(self) -> dict[type[Job], datetime]:
         """Return, for every scan that rows wait for, the instant from which it finds something."""
-        again = self._installation.settings.redispatch_after_s
+        settings = self._installation.settings
         found = self._installation.host.reader.execute(
-            DUE, {"now": self._installation.now, "again": again}
+            DUE,
+            {
+                "now": self._installation.now,
+                "again": settings.redispatch_after_s,
+                "renewal": settings.notice_leads.renewal.total_seconds(),
+                "trial": settings.notice_leads.trial.total_seconds(),
+            },
         )
-        return {_SCANS[scan]: at.astimezone(UTC) for scan, at in found if at is not None}
+        due: dict[type[Job], datetime] = {}
+        for name, at in found:
+            if at is not None:
+                scan = _SCANS[name]
+                due[scan] = min(at.astimezone(UTC), due.get(scan, _NEVER))
+        return due

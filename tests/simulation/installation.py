@@ -31,6 +31,7 @@ from tests.simulation.broker import (
     Broker,
     CountedDeliveries,
     Message,
+    SeamedEndpoint,
     SeamedEnqueue,
     SeamedStream,
 )
@@ -278,6 +279,7 @@ class Installation:
             SeamedStream(self.broker, self.host.seam),
             CountedDeliveries(self.broker, self.host.seam),
             clock,
+            SeamedEndpoint(self.broker, self.host.seam),
         )
         services = worker.bootstrap.assemble(self.settings, adapters)
         return self._add(Worker(process, services, transport, slots))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from deploy.sandbox.book import DuplicatePolicy
-from tests.simulation import checks, conformity
+from tests.simulation import checks, conformity, endpoints, life_checks
 from tests.simulation.conduct import conduct
 from tests.simulation.deeds import DEEDS
 from tests.simulation.due import Outlook
@@ -29,6 +29,8 @@ from tests.simulation.weather import (
 )
 
 _YEAR: Final = timedelta(days=365, hours=6)
+# In how many lives a merchant has an endpoint: what it is told costs two transactions an event.
+_TOLD_BY_HTTP: Final = 0.4
 # Longer than anything may be in doubt: the deadline, its last gap, and what a person takes up.
 _CALM_DOWN: Final = timedelta(hours=60)
 # What may happen in one step of a storm.
@@ -63,6 +65,16 @@ STORM: Final[Mapping[str, int]] = {
     "requeue_letters": 1,
     "say_again": 2,
     "revoke_tokens": 1,
+    "start_subscription": 1,
+    "pause_subscription": 1,
+    "resume_subscriptions": 1,
+    "change_plan": 2,
+    "change_price": 1,
+    "give_consents": 2,
+    "adjust": 1,
+    "retry_invoices": 2,
+    "switch_dunning": 1,
+    "come_back": 1,
 }
 # What is done in the calm, so many times a year.
 YEARLY: Final[Mapping[str, int]] = {
@@ -78,6 +90,16 @@ YEARLY: Final[Mapping[str, int]] = {
     "balance_comes": 4,
     "requeue_letters": 4,
     "revoke_tokens": 1,
+    "start_subscription": 8,
+    "pause_subscription": 6,
+    "resume_subscriptions": 6,
+    "change_plan": 8,
+    "change_price": 2,
+    "give_consents": 24,
+    "adjust": 6,
+    "retry_invoices": 6,
+    "switch_dunning": 4,
+    "come_back": 4,
 }
 
 
@@ -201,6 +223,8 @@ async def _begin(life: Life, climate: Climate) -> None:
     ids = await life.merchant.subscribe(made)
     life.agreements = {id_: agreement for id_, (_, agreement) in zip(ids, made, strict=True)}
     life.customers = {id_: uid for id_, (uid, _) in zip(ids, made, strict=True)}
+    if life.dice.random() < _TOLD_BY_HTTP:
+        await endpoints.add(life.installation)
     life.start()
     _plan(life, climate)
 
@@ -309,6 +333,7 @@ async def _judge(life: Life, trace: Any, policy: str) -> Verdict:
     seen = checks.look(installation, elsewhere=life.elsewhere)
     violations = [
         *checks.everything(seen, timedelta(seconds=120)),
+        *life_checks.lives(seen),
         *checks.unanswered(seen, life.merchant.said),
         *conduct(installation, seen, life.holds),
         *(f"a task raised: {fault}" for fault in installation.faults),

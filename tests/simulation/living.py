@@ -46,11 +46,13 @@ def _consent(life: Life) -> Mapping[str, Any]:
     return {"given_at": life.now, "shown": "결제 화면", "evidence": "동의 버튼"}
 
 
-def _anybody(life: Life) -> UUID:
-    return life.dice.choice(list(life.agreements))
+async def _anybody(life: Life) -> UUID:
+    rows = await life.installation.rows("SELECT id FROM subscriptions ORDER BY id")
+    found: UUID = life.dice.choice(rows).id
+    return found
 
 
-async def start(life: Life) -> None:
+async def start_subscription(life: Life) -> None:
     """Have a buyer begin, mostly with a free trial, perhaps with a setup to be paid for."""
     sandbox = life.installation.sandbox
     number = life.dice.randrange(10**6)
@@ -65,7 +67,7 @@ async def start(life: Life) -> None:
     life.merchant.ask(StartSubscription, **given)
 
 
-async def pause(life: Life) -> None:
+async def pause_subscription(life: Life) -> None:
     """Ask for a pause, with an end or without, that keeps the calendar or the time."""
     given: dict[str, Any] = {
         "when": life.dice.choice(("now", "period_end")),
@@ -73,10 +75,10 @@ async def pause(life: Life) -> None:
     }
     if life.dice.random() < 0.7:
         given["resume_at"] = life.now + timedelta(days=life.dice.choice((32, 45, 100)))
-    life.merchant.ask(PauseSubscription, subscription_id=_anybody(life), **given, **_WISH)
+    life.merchant.ask(PauseSubscription, subscription_id=await _anybody(life), **given, **_WISH)
 
 
-async def resume(life: Life) -> None:
+async def resume_subscriptions(life: Life) -> None:
     """Have everybody go on who has a pause without an end."""
     for row in await life.installation.rows(
         "SELECT id FROM subscriptions"
@@ -91,7 +93,7 @@ async def change_plan(life: Life) -> None:
     given: dict[str, Any] = {"at_renewal": life.dice.random() < 0.5, "requester": "customer"}
     if life.dice.random() < 0.8:
         given["consent"] = _consent(life)
-    life.merchant.ask(ChangeSubscription, subscription_id=_anybody(life), **terms, **given)
+    life.merchant.ask(ChangeSubscription, subscription_id=await _anybody(life), **terms, **given)
 
 
 async def change_price(life: Life) -> None:
@@ -104,7 +106,7 @@ async def change_price(life: Life) -> None:
     )
 
 
-async def consent(life: Life) -> None:
+async def give_consents(life: Life) -> None:
     """Have most buyers agree to what will be charged: prices to come, and ends of trials."""
     for row in await life.installation.rows(
         "SELECT s.id, s.status, s.amount * s.quantity AS total, max(c.amount) AS next_amount,"
@@ -129,11 +131,11 @@ async def adjust(life: Life) -> None:
     """Give somebody a credit or a discount."""
     given = life.dice.choice(_ADJUSTMENTS)
     life.merchant.ask(
-        AdjustSubscription, subscription_id=_anybody(life), description="쿠폰", **given
+        AdjustSubscription, subscription_id=await _anybody(life), description="쿠폰", **given
     )
 
 
-async def retry(life: Life) -> None:
+async def retry_invoices(life: Life) -> None:
     """Have buyers press the button who owe something."""
     for row in await life.installation.rows(
         "SELECT id FROM invoices WHERE status = 'open' ORDER BY id DESC LIMIT 3"
@@ -144,7 +146,7 @@ async def retry(life: Life) -> None:
 async def switch_dunning(life: Life) -> None:
     """Have somebody's declined invoices left alone, or taken up again."""
     life.merchant.ask(
-        SwitchDunning, subscription_id=_anybody(life), enabled=life.dice.random() < 0.6
+        SwitchDunning, subscription_id=await _anybody(life), enabled=life.dice.random() < 0.6
     )
 
 
@@ -159,14 +161,14 @@ async def come_back(life: Life) -> None:
 
 
 LIVING: Final = (
-    start,
-    pause,
-    resume,
+    start_subscription,
+    pause_subscription,
+    resume_subscriptions,
     change_plan,
     change_price,
-    consent,
+    give_consents,
     adjust,
-    retry,
+    retry_invoices,
     switch_dunning,
     come_back,
 )

@@ -33,7 +33,7 @@ class Point:
     Attributes:
         job: The message that is being worked.
         site: The function that does the step, as ``module:qualname``.
-        step: What it does: ``commit``, ``request``, ``publish``, ``tell``, ``count``,
+        step: What it does: ``commit``, ``request``, ``publish``, ``tell``, ``post``, ``count``,
             ``acknowledge``.
         phase: ``before``, ``under way`` or ``after``.
     """

@@ -21,7 +21,9 @@ from shared.billing.attempt import Claim, Leases
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.catch_up import CatchUpPolicy
 from shared.billing.collection import Move
+from shared.billing.consent import ConsentPolicy
 from shared.billing.money import Price
+from shared.billing.renewal import RenewalPolicies
 from shared.billing.rules import CollectionRules
 from shared.billing.subscription import Agreement, Buyer
 from shared.billing.use_confirmation import UseConfirmation
@@ -97,6 +99,7 @@ class World:
         self.batch_size = 25
         self.use_confirmation = UseConfirmation.NONE
         self.catch_up = CatchUpPolicy()
+        self.consent = ConsentPolicy()
         self.database: Database = connect(url, connections_max=20)
         self.settle: Grouping[Move, Move] = Grouping(
             SettleMoves(self.database, clock, rules), linger_s=0.001
@@ -161,7 +164,8 @@ class World:
 
     async def renew(self, rows_max: int = 1000) -> int:
         """Run the scan that opens invoices."""
-        return await RenewSubscriptions(self.database, self.clock, self.catch_up, rows_max)()
+        policies = RenewalPolicies(self.catch_up, self.consent, self.rules.hours)
+        return await RenewSubscriptions(self.database, self.clock, policies, rows_max)()
 
     async def dispatch(self, rows_max: int = 1000, queued_batches_max: int = 400) -> int:
         """Run the scan that sends charge messages."""

@@ -41,6 +41,7 @@ from worker.services.command_desk import CommandDesk
 from worker.services.hint_reading import ReadHints
 from worker.services.hints import ReceiveWebhooks
 from worker.services.key_removal import RemoveBillingKeys
+from worker.services.life.rules import LifeRules
 from worker.services.window_requests import WindowTerms
 from worker.services.windows import CloseWindows, PrepareWindows
 
@@ -197,7 +198,7 @@ class Shop:
         desk = CommandDesk(
             world.database,
             world.clock,
-            handlers(self.terms),
+            handlers(self.terms, LifeRules()),
             ReceiveWebhooks(world.database, world.clock),
         )
         await desk.command(command)

@@ -16,8 +16,12 @@ from worker.console import (
     audit,
     billing_key,
     dead_letter,
+    endpoint,
     invoice,
+    life,
     payment,
+    price,
+    simulate,
     status,
     subscription,
 )
@@ -33,12 +37,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(subscription.app, name="subscription")
+# Without a name: its commands stand beside those of `subscription`.
+subscription.app.add_typer(life.app)
+app.add_typer(price.app, name="price")
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(payment.app, name="payment")
 app.add_typer(billing_key.app, name="billing-key")
 app.add_typer(dead_letter.app, name="dead-letter")
+app.add_typer(endpoint.app, name="endpoint")
 app.add_typer(audit.app, name="audit")
 app.command()(status.status)
+app.command()(simulate.simulate)
 
 
 def _print_version(*, asked: bool) -> None:

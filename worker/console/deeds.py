@@ -3,7 +3,7 @@
 import os
 import pwd
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -26,9 +26,24 @@ from worker.services.commanding import CommandRefusedError, Handler
 from worker.services.hints import ReceiveWebhooks
 
 C = TypeVar("C", bound=Command)
+L = TypeVar("L")
 
 # Fields of commands whose option is called otherwise.
-_OPTIONS = {"order_name": "name", "invoice_id": "invoice"}
+_OPTIONS = {
+    "anchor_at": "anchor",
+    "description": "for",
+    "effective_at": "from",
+    "given_at": "consent-at",
+    "evidence": "consent-evidence",
+    "interval": "every",
+    "interval_count": "count",
+    "invoice_id": "invoice",
+    "order_name": "name",
+    "setup_description": "setup-name",
+    "shown": "consent-shown",
+    "time_zone": "zone",
+    "trial_end_at": "trial-end",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +85,29 @@ async def foresee(connection: AsyncConnection, deed: Deed, now: datetime) -> dic
     Raises:
         RefusedError: The handler refuses.
     """
+
+    async def nothing(_: Mapping[str, Json]) -> None:
+        return None
+
+    told, _ = await foresee_with(connection, deed, now, nothing)
+    return told
+
+
+async def foresee_with(
+    connection: AsyncConnection,
+    deed: Deed,
+    now: datetime,
+    look: Callable[[Mapping[str, Json]], Awaitable[L]],
+) -> tuple[dict[str, Json], L]:
+    """Return what the handler would tell, and what would be seen then; take back what it wrote.
+
+    Raises:
+        RefusedError: The handler refuses.
+    """
     savepoint = await connection.begin_nested()
     try:
-        return await deed.handler(connection, deed.command, now)
+        told = await deed.handler(connection, deed.command, now)
+        return told, await look(told)
     except (BillingError, CommandRefusedError) as error:
         raise _refused(str(error)) from None
     finally:
@@ -156,7 +191,8 @@ def _option(place: tuple[int | str, ...]) -> str:
     """Name the option that a field of a command comes from; a fault of the whole has none."""
     if not place:
         return ""
-    field = str(place[0])
+    # A consent is one field of a command, and an option for each of its parts.
+    field = str(place[-1] if place[0] == "consent" else place[0])
     return f"--{_OPTIONS.get(field, field).replace('_', '-')}: "
 
 

@@ -34,6 +34,9 @@ class Vitals:
     windows_due: Backlog
     removals_due: Backlog
     endings_due: Backlog
+    pauses_due: Backlog
+    changes_due: Backlog
+    notices_due: Backlog
     events_waiting: Backlog
     dead_letter_count: int
     dead_letters: tuple[Letter, ...]
@@ -122,6 +125,19 @@ def _late(vitals: Vitals, now: datetime) -> Iterator[Reason]:
             "subscriptions to be ended",
             "nobody ends them, or the gateway does not revoke their reservations",
         ),
+        (
+            "pauses_late",
+            vitals.pauses_due,
+            "pauses to begin or to end",
+            "the scheduler does not see to them",
+        ),
+        (
+            "changes_late",
+            vitals.changes_due,
+            "changes of agreements",
+            "their period has begun without them",
+        ),
+        ("notices_late", vitals.notices_due, "notices", "the scheduler does not give them"),
         ("events_late", vitals.events_waiting, "events", "nobody relays them"),
     ):
         if backlog.oldest_at is not None and now - backlog.oldest_at > LATE_AFTER:

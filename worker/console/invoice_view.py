@@ -6,6 +6,8 @@ from uuid import UUID
 
 from shared.billing.attempt import Attempt
 from shared.billing.invoice import Invoice
+from worker.console.life_view import told_fields
+from worker.console.line_view import lines_document, print_lines
 from worker.console.rendering import (
     Json,
     both,
@@ -42,11 +44,12 @@ def print_list(found: "ListedInvoices", limit: int) -> None:
 
 
 def write_card(card: "InvoiceCard") -> None:
-    """Print an invoice with its attempts, for programs."""
+    """Print an invoice with its lines and attempts, for programs."""
     print_json(
         {
             **invoice_document(card.invoice),
             "time_zone": card.time_zone,
+            "lines": lines_document(card.invoice.lines),
             "attempts": [_attempt_document(attempt) for attempt in card.attempts],
         }
     )
@@ -92,7 +95,7 @@ def print_invoices(invoices: Sequence[Invoice], zones: Mapping[UUID, str]) -> No
 
 
 def print_card(card: "InvoiceCard") -> None:
-    """Print an invoice with its attempts, for people."""
+    """Print an invoice with its lines and attempts, for people."""
     invoice, zone = card.invoice, card.time_zone
     print_fields(
         {
@@ -110,6 +113,8 @@ def print_card(card: "InvoiceCard") -> None:
             "message": invoice.message or "-",
         }
     )
+    print_line()
+    print_lines(invoice.lines, invoice.price)
     for attempt in card.attempts:
         print_line()
         print_line(f"attempt {attempt.number}")
@@ -117,6 +122,21 @@ def print_card(card: "InvoiceCard") -> None:
     if not card.attempts:
         print_line()
         print_line("No attempt was made yet.")
+
+
+def retry_fields(card: "InvoiceCard", told: Mapping[str, Json]) -> dict[str, str]:
+    """Return what is collected once more, for whoever confirms it."""
+    invoice, zone = card.invoice, card.time_zone
+    return {
+        "invoice": str(invoice.id),
+        "subscription": str(invoice.subscription_id),
+        "status": invoice.status,
+        "amount": price(invoice.price),
+        "declines": str(invoice.declines),
+        "next attempt": f"{both(invoice.next_attempt_at, zone)} →"
+        f" {told_fields(told, zone)['next attempt']}",
+        "message": invoice.message or "-",
+    }
 
 
 def _attempt_fields(attempt: Attempt, zone: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from shared.billing.attempt import Attempt
 from shared.billing.events import Json
 from shared.billing.invoice import Invoice, InvoiceStatus
 from shared.billing.lifecycle import SubscriptionStatus
+from shared.billing.notice import NoticeLeads
 from shared.billing.subscription import BillingKeyStatus, Subscription
 from shared.db import (
     attempts,
@@ -19,12 +20,14 @@ from shared.db import (
     holds,
     invoices,
     letters,
+    life_readings,
     payment_readings,
     readings,
     subscriptions,
 )
 from shared.db.backlogs import Backlog
 from shared.db.letters import Letter
+from shared.db.life_readings import Life
 from shared.db.payment_readings import PaidPeriod, PaymentCard, RefundCard
 from shared.db.readings import BillingKey, KeyCard
 from shared.db.subscriptions import NewSubscription
@@ -32,6 +35,8 @@ from worker.console.endings import RefusedError
 from worker.console.health import Vitals
 
 DEAD_LETTERS_SHOWN = 5
+# How many changes that are over, and how many consents.
+LIFE_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class SubscriptionCard:
 
     subscription: Subscription
     billing_key: BillingKey
+    life: Life
     invoices: tuple[Invoice, ...]
 
 
@@ -119,14 +125,15 @@ async def list_subscriptions(
 async def show_subscription(
     connection: AsyncConnection, subscription_id: UUID, invoices_max: int
 ) -> SubscriptionCard:
-    """Return one subscription with its key and its newest invoices.
+    """Return one subscription with its key, its life and its newest invoices.
 
     Raises:
         RefusedError: There is none of this id.
     """
     subscription, billing_key = await _subscription(connection, subscription_id)
+    life = await life_readings.life_of(connection, subscription_id, LIFE_SHOWN)
     found = await invoices.newest(connection, limit=invoices_max, subscription_id=subscription_id)
-    return SubscriptionCard(subscription, billing_key, tuple(found))
+    return SubscriptionCard(subscription, billing_key, life, tuple(found))
 
 
 async def list_invoices(
@@ -255,7 +262,7 @@ async def show_letter(connection: AsyncConnection, letter_id: int) -> Letter:
     return letter
 
 
-async def take_vitals(connection: AsyncConnection, now: datetime) -> Vitals:
+async def take_vitals(connection: AsyncConnection, now: datetime, leads: NoticeLeads) -> Vitals:
     """Return everything that tells whether billing goes on."""
     due, oldest_at = await invoices.due_backlog(connection, now)
     return Vitals(
@@ -272,6 +279,9 @@ async def take_vitals(connection: AsyncConnection, now: datetime) -> Vitals:
         windows_due=await backlogs.windows_due(connection, now),
         removals_due=await backlogs.removals_due(connection),
         endings_due=await backlogs.endings_due(connection, now),
+        pauses_due=await backlogs.pauses_due(connection, now),
+        changes_due=await backlogs.changes_due(connection, now),
+        notices_due=await backlogs.notices_due(connection, now, leads),
         events_waiting=await backlogs.events_waiting(connection),
         dead_letter_count=await letters.open_count(connection),
         dead_letters=tuple(await letters.newest(connection, limit=DEAD_LETTERS_SHOWN)),

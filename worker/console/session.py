@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Annotated, TypeVar
 
 import psycopg
@@ -14,8 +15,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.billing.consent import ConsentPolicy, WithoutConsent
 from shared.billing.errors import BillingError
-from shared.config import Seconds, Settings
+from shared.billing.notice import NoticeLeads
+from shared.collecting import CollectingSettings, Seconds
+from shared.config import Settings
 from shared.db import engine
 from shared.db.engine import Database
 from worker.console.endings import DatabaseFaultError, MisusedError, RefusedError
@@ -55,6 +59,19 @@ class StatusSettings(ConsoleSettings):
     """What ``status`` reads besides."""
 
     redis_url: SecretStr
+    notice_renewal_days: Annotated[int, Field(ge=0, le=366)] = Settings.model_fields[
+        "notice_renewal_days"
+    ].default
+    notice_trial_days: Annotated[int, Field(ge=0, le=366)] = Settings.model_fields[
+        "notice_trial_days"
+    ].default
+
+    @property
+    def notice_leads(self) -> NoticeLeads:
+        """How long before they come renewals and ends of trials are told of."""
+        return NoticeLeads(
+            timedelta(days=self.notice_renewal_days), timedelta(days=self.notice_trial_days)
+        )
 
     @field_validator("redis_url")
     @classmethod
@@ -75,6 +92,29 @@ class WindowSettings(ConsoleSettings):
     portone_pg: str = Settings.model_fields["portone_pg"].default
     naver_change_enabled: bool = Settings.model_fields["naver_change_enabled"].default
     window_ttl_s: Seconds = Settings.model_fields["window_ttl_s"].default
+
+
+class LifeSettings(CollectingSettings, ConsoleSettings):
+    """What decides over trials, consents, notices and collecting, as it does in the processes."""
+
+    model_config = ConsoleSettings.model_config
+
+    consent_required: bool = Settings.model_fields["consent_required"].default
+    consent_days: Annotated[int, Field(ge=1, le=366)] = Settings.model_fields[
+        "consent_days"
+    ].default
+    without_consent: WithoutConsent = Settings.model_fields["without_consent"].default
+    trial_once: bool = Settings.model_fields["trial_once"].default
+    notice_price_days: Annotated[int, Field(ge=0, le=366)] = Settings.model_fields[
+        "notice_price_days"
+    ].default
+
+    @property
+    def consent_policy(self) -> ConsentPolicy:
+        """When a consent is asked for, and how long it is good."""
+        return ConsentPolicy(
+            self.consent_required, timedelta(days=self.consent_days), self.without_consent
+        )
 
 
 S = TypeVar("S", bound=ConsoleSettings)

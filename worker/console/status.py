@@ -49,6 +49,9 @@ _ROW_KEYS = (
     "windows_due",
     "removals_due",
     "endings_due",
+    "pauses_due",
+    "changes_due",
+    "notices_due",
     "events_unrelayed",
     "dead_letters",
     "gateway_hold",
@@ -76,7 +79,8 @@ def status(
     Exit status 0 when it goes on by itself. 1 when something needs a person: a parked payment
     attempt or refund, a dead letter that nobody has decided, a gateway hold, a server out of reach,
     or a renewal, due invoice, inquiry, refund, hint, payment window, deletion of a billing key, end
-    of a subscription or event that has waited for more than 10 minutes.
+    or pause of a subscription, change of an agreement, notice or event that has waited for more
+    than 10 minutes.
     """
     report = _report()
     if as_json:
@@ -95,7 +99,10 @@ def _report() -> Report:
     lengths = queues.measure(settings.redis_url.get_secret_value())
     vitals, fault = None, None
     try:
-        vitals = session.ask(settings, lambda connection: queries.take_vitals(connection, now))
+        leads = settings.notice_leads
+        vitals = session.ask(
+            settings, lambda connection: queries.take_vitals(connection, now, leads)
+        )
     except DatabaseFaultError as error:
         fault = str(error)
     reasons = health.reasons(vitals, fault, lengths, now)
@@ -134,6 +141,9 @@ def _row_document(vitals: "Vitals", at: datetime) -> dict[str, Json]:
         "windows_due": _backlog_document(vitals.windows_due, at),
         "removals_due": _backlog_document(vitals.removals_due, at),
         "endings_due": _backlog_document(vitals.endings_due, at),
+        "pauses_due": _backlog_document(vitals.pauses_due, at),
+        "changes_due": _backlog_document(vitals.changes_due, at),
+        "notices_due": _backlog_document(vitals.notices_due, at),
         "events_unrelayed": _backlog_document(vitals.events_waiting, at),
         "dead_letters": {
             "count": vitals.dead_letter_count,
@@ -202,6 +212,9 @@ def _row_fields(vitals: "Vitals", at: datetime) -> dict[str, str]:
         "windows due": _waiting(vitals.windows_due, at),
         "removals due": _waiting(vitals.removals_due, at),
         "ends due": _waiting(vitals.endings_due, at),
+        "pauses due": _waiting(vitals.pauses_due, at),
+        "changes due": _waiting(vitals.changes_due, at),
+        "notices due": _waiting(vitals.notices_due, at),
         "events not relayed": _waiting(vitals.events_waiting, at),
         "dead letters": str(vitals.dead_letter_count),
         "gateway hold": "none"

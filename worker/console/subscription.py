@@ -11,7 +11,7 @@ from shared.billing.cancellation import CancelWhen, RefundChoice
 from shared.billing.errors import BillingError
 from shared.billing.subscription import Agreement, Buyer
 from shared.clock import WallClock
-from worker.console import options, subscription_view
+from worker.console import life_options, options, subscription_view
 from worker.console.confirmation import confirm, require_somebody
 from worker.console.customer_uid import read_customer_uid
 from worker.console.endings import DatabaseFaultError, MisusedError, ends_in_words
@@ -44,9 +44,15 @@ def add(
     buyer_name: options.BuyerName = None,
     buyer_email: options.BuyerEmail = None,
     buyer_tel: options.BuyerTel = None,
+    quantity: life_options.Quantity = 1,
+    product: life_options.Product = None,
+    buyer_ref: life_options.BuyerRef = None,
+    trial_end: life_options.TrialEnd = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Add a subscription, which is billed from its first renewal on.
+    """Add a subscription that was agreed elsewhere; it is billed from its first renewal on.
+
+    One that begins here is begun with `subscription start`, which keeps the buyer's consent too.
 
     \b
     For example, with the billing key in a file that only you can read:
@@ -66,9 +72,13 @@ def add(
         anchor=anchor,
         first_period=first_period,
         bill_from=bill_from,
+        quantity=quantity,
+        product=product,
+        buyer_ref=buyer_ref,
+        trial_end=trial_end,
     )
     agreement = terms.agreement(now)
-    require_collectable(agreement.price, settings.minimum_amount)
+    require_collectable(agreement.total, settings.minimum_amount)
     buyer = _buyer(buyer_name, buyer_email, buyer_tel)
     # Asked for last: whoever types it should not have to do so twice.
     key = read_customer_uid(customer_uid)
@@ -104,22 +114,24 @@ def list_(
 @app.command()
 @ends_in_words
 def show(subscription_id: options.SubscriptionId, *, as_json: options.AsJson = False) -> None:
-    """Show a subscription: its terms, its next periods, its newest invoices, its billing key.
+    """Show a subscription: its terms, what the next renewal costs, what will change, its invoices.
 
-    The billing key and the buyer are shown masked.
+    What the next renewal costs is reckoned as things stand, by the rules of the renewal itself. The
+    billing key and the buyer are shown masked.
     """
     from worker.console import queries, session  # noqa: PLC0415 - see app.py
 
+    settings = session.load(session.LifeSettings)
     card = session.ask(
-        session.load(session.ConsoleSettings),
+        settings,
         lambda connection: queries.show_subscription(
             connection, subscription_id, options.LIMIT + 1
         ),
     )
     if as_json:
-        subscription_view.write_card(card, options.LIMIT)
+        subscription_view.write_card(card, options.LIMIT, settings.consent_policy)
     else:
-        subscription_view.print_card(card, options.LIMIT)
+        subscription_view.print_card(card, options.LIMIT, settings.consent_policy)
 
 
 @app.command()

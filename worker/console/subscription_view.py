@@ -8,11 +8,19 @@ from zoneinfo import ZoneInfo
 
 from shared.billing.calendar import BillingCycle, Interval, Period
 from shared.billing.cancellation import RefundChoice, refund_of, unused_days
+from shared.billing.consent import ConsentPolicy
 from shared.billing.errors import BillingError
 from shared.billing.merchant_uid import merchant_uid
 from shared.billing.subscription import Agreement, BillingKeyStatus, Subscription
 from worker.console.buyers import masked_document, masked_fields
 from worker.console.invoice_view import invoice_document, print_invoices
+from worker.console.life_view import (
+    foresee_renewal,
+    in_a_word,
+    life_document,
+    life_fields,
+    print_life,
+)
 from worker.console.rendering import (
     Json,
     both,
@@ -58,7 +66,7 @@ def print_added(subscription_id: UUID, agreement: Agreement, now: datetime) -> N
     print_fields(
         {
             "subscription": str(subscription_id),
-            **_terms_fields(agreement),
+            **terms_fields(agreement),
             "first period": str(agreement.first_period_index),
             "first renewal": both(first_at, agreement.cycle.time_zone)
             + (", which is due now" if first_at <= now else ""),
@@ -88,8 +96,8 @@ def print_list(found: "ListedSubscriptions", limit: int) -> None:
             (
                 str(item.id),
                 item.status,
-                won(item.agreement.price.amount),
-                _every(item.agreement.cycle.interval),
+                won(item.agreement.total.amount),
+                every(item.agreement.cycle.interval),
                 item.agreement.order_name,
                 local(item.next_renewal_at, item.agreement.cycle.time_zone),
                 found.key_statuses[item.billing_key_id],
@@ -101,12 +109,13 @@ def print_list(found: "ListedSubscriptions", limit: int) -> None:
         print_more(limit)
 
 
-def write_card(card: "SubscriptionCard", limit: int) -> None:
+def write_card(card: "SubscriptionCard", limit: int, policy: ConsentPolicy) -> None:
     """Print a subscription with at most ``limit`` invoices, for programs."""
     key = card.billing_key
     print_json(
         {
             **_document(card.subscription, key.status),
+            **life_document(card.subscription, card.life, policy),
             "billing_key": {"status": key.status, **masked_document(key)},
             "next_periods": [
                 {
@@ -123,7 +132,7 @@ def write_card(card: "SubscriptionCard", limit: int) -> None:
     )
 
 
-def print_card(card: "SubscriptionCard", limit: int) -> None:
+def print_card(card: "SubscriptionCard", limit: int, policy: ConsentPolicy) -> None:
     """Print a subscription with at most ``limit`` invoices, for people."""
     subscription, key = card.subscription, card.billing_key
     cycle = subscription.agreement.cycle
@@ -131,7 +140,8 @@ def print_card(card: "SubscriptionCard", limit: int) -> None:
         {
             "subscription": str(subscription.id),
             "status": subscription.status,
-            **_terms_fields(subscription.agreement),
+            **terms_fields(subscription.agreement),
+            **life_fields(subscription, card.life),
             "next renewal": both(subscription.next_renewal_at, cycle.time_zone),
             "ends": both(subscription.cancel_at, cycle.time_zone),
             "billing key": key.status,
@@ -139,6 +149,7 @@ def print_card(card: "SubscriptionCard", limit: int) -> None:
             "added": both(subscription.created_at, cycle.time_zone),
         }
     )
+    print_life(subscription, card.life, policy)
     print_line()
     print_table(
         ("next period", "from", "until", "first merchant_uid"),
@@ -164,13 +175,30 @@ def print_card(card: "SubscriptionCard", limit: int) -> None:
         )
 
 
+def summary_fields(card: "SubscriptionCard", policy: ConsentPolicy) -> dict[str, str]:
+    """Return in few lines how a subscription stands, to be compared with how it will."""
+    subscription = card.subscription
+    zone = subscription.agreement.cycle.time_zone
+    return {
+        "subscription": str(subscription.id),
+        "status": subscription.status,
+        **terms_fields(subscription.agreement),
+        **life_fields(subscription, card.life),
+        **masked_fields(card.billing_key),
+        "ends": both(subscription.cancel_at, zone),
+        "next renewal costs": in_a_word(
+            subscription, foresee_renewal(subscription, card.life, policy)
+        ),
+    }
+
+
 def ending_fields(ending: "Ending", command: "CancelSubscription") -> dict[str, str]:
     """Return what an end is about, for whoever confirms it."""
     zone = ending.subscription.agreement.cycle.time_zone
     return {
         "subscription": str(ending.subscription.id),
         "status": ending.subscription.status,
-        **_terms_fields(ending.subscription.agreement),
+        **terms_fields(ending.subscription.agreement),
         **masked_fields(ending.billing_key),
         "ends": both(ending.cancel_at, zone),
         **(
@@ -224,6 +252,9 @@ def _document(subscription: Subscription, key_status: BillingKeyStatus) -> dict[
         **_terms_document(subscription.agreement),
         "next_period_index": subscription.next_period_index,
         "next_renewal_at": iso(subscription.next_renewal_at),
+        "pause_at": iso(subscription.pause_at),
+        "resume_at": iso(subscription.resume_at),
+        "pause_keeps": subscription.pause_keeps,
         "cancel_at": iso(subscription.cancel_at),
         "billing_key_status": key_status,
         "created_at": iso(subscription.created_at),
@@ -234,25 +265,36 @@ def _terms_document(agreement: Agreement) -> dict[str, Json]:
     return {
         "amount": agreement.price.amount,
         "tax_free": agreement.price.tax_free,
+        "quantity": agreement.quantity,
         "order_name": agreement.order_name,
+        "product": agreement.product,
+        "buyer_ref": agreement.buyer_ref,
         "interval_unit": agreement.cycle.interval.unit,
         "interval_count": agreement.cycle.interval.count,
         "anchor_at": iso(agreement.cycle.anchor_at),
         "time_zone": agreement.cycle.time_zone,
+        "trial_end_at": iso(agreement.trial_end_at),
     }
 
 
-def _terms_fields(agreement: Agreement) -> dict[str, str]:
+def terms_fields(agreement: Agreement) -> dict[str, str]:
+    """Return what is agreed, for people; what most agreements have not is left out."""
     cycle = agreement.cycle
-    return {
-        "order name": agreement.order_name,
-        "amount": price(agreement.price),
-        "every": _every(cycle.interval),
+    fields = {"order name": agreement.order_name, "amount": price(agreement.price)}
+    if agreement.quantity > 1:
+        fields["quantity"] = f"{agreement.quantity}, {price(agreement.total)} in all"
+    if agreement.product is not None:
+        fields["product"] = agreement.product
+    if agreement.buyer_ref is not None:
+        fields["buyer_ref"] = agreement.buyer_ref
+    return fields | {
+        "every": every(cycle.interval),
         "anchor": both(cycle.anchor_at, cycle.time_zone),
     }
 
 
-def _every(interval: Interval) -> str:
+def every(interval: Interval) -> str:
+    """Return an interval for people."""
     return interval.unit if interval.count == 1 else f"{interval.count} {interval.unit}s"
 
 

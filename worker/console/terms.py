@@ -34,6 +34,8 @@ class Terms:
         anchor: ISO 8601, local in ``zone`` unless it carries an offset; None means now.
         first_period: The index of the first billed period, if it was said.
         bill_from: The other way to say it.
+        trial_end: Until when nothing is owed, written like the anchor; None without a free trial.
+            The first period begins then, or at the anchor if that is later.
     """
 
     amount: int
@@ -44,6 +46,10 @@ class Terms:
     anchor: str | None
     first_period: int | None
     bill_from: BillFrom | None
+    quantity: int = 1
+    product: str | None = None
+    buyer_ref: str | None = None
+    trial_end: str | None = None
 
     def agreement(self, now: datetime) -> Agreement:
         """Return the agreement these terms make at ``now``.
@@ -56,9 +62,17 @@ class Terms:
         if self.first_period is not None and self.bill_from is not None:
             raise MisusedError("--first-period and --bill-from exclude each other: give one.")
         try:
-            cycle = self._cycle(now)
+            trial_end_at = self._trial_end_at(now)
+            cycle = self._cycle(now, trial_end_at)
             agreement = Agreement(
-                Price(self.amount, self.tax_free), self.name, cycle, self._first_period(cycle, now)
+                Price(self.amount, self.tax_free),
+                self.name,
+                cycle,
+                self._first_period(cycle, now),
+                self.quantity,
+                self.product,
+                self.buyer_ref,
+                trial_end_at,
             )
             cycle.period(agreement.first_period_index)
             first_merchant_uid(UUID(int=0), agreement)
@@ -70,12 +84,26 @@ class Terms:
             ) from None
         return agreement
 
-    def _cycle(self, now: datetime) -> BillingCycle:
+    def _cycle(self, now: datetime, trial_end_at: datetime | None) -> BillingCycle:
         # Whole seconds: what is shown is what is stored.
         cycle = BillingCycle(now.replace(microsecond=0), self.interval, self.zone)
-        if self.anchor is None:
-            return cycle
-        return dataclasses.replace(cycle, anchor_at=_instant(self.anchor, self.zone))
+        anchor_at = trial_end_at
+        if self.anchor is not None:
+            anchor_at = instant("--anchor", self.anchor, self.zone)
+        if trial_end_at is not None and anchor_at is not None:
+            anchor_at = max(anchor_at, trial_end_at)
+        return cycle if anchor_at is None else dataclasses.replace(cycle, anchor_at=anchor_at)
+
+    def _trial_end_at(self, now: datetime) -> datetime | None:
+        if self.trial_end is None:
+            return None
+        ends_at = instant("--trial-end", self.trial_end, self.zone)
+        if ends_at <= now:
+            raise MisusedError(
+                f"--trial-end: {local(ends_at, self.zone)} lies in the past; a trial that is over"
+                " is none: leave the option out."
+            )
+        return ends_at
 
     def _first_period(self, cycle: BillingCycle, now: datetime) -> int:
         if self.first_period is not None:
@@ -120,13 +148,17 @@ def require_collectable(price: Price, minimum_amount: int) -> None:
         )
 
 
-def _instant(written: str, zone: str) -> datetime:
-    """Return the instant of a date or time, local in ``zone`` unless it carries an offset."""
+def instant(option: str, written: str, zone: str) -> datetime:
+    """Return the instant of a date or time, local in ``zone`` unless it carries an offset.
+
+    Raises:
+        MisusedError: It is none, or none on these clocks; the text names the option.
+    """
     try:
         at = datetime.fromisoformat(written)
     except ValueError:
         raise MisusedError(
-            f"--anchor: {written!r} is not a date or time; 2026-01-31 and 2026-01-31T09:30 are."
+            f"{option}: {written!r} is not a date or time; 2026-01-31 and 2026-01-31T09:30 are."
         ) from None
     if at.tzinfo is not None:
         return at
@@ -134,7 +166,7 @@ def _instant(written: str, zone: str) -> datetime:
     # A wall time that a change of clocks skips reads back as another one.
     if local_at.astimezone(UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None, fold=0) != at:
         raise MisusedError(
-            f"--anchor: {written} does not exist in {zone}, where clocks were put forward past it;"
+            f"{option}: {written} does not exist in {zone}, where clocks were put forward past it;"
             " give a time that does."
         )
     return local_at

@@ -1,1 +1,1 @@
-"""The way out for events: the outbox's rows to a stream that others read."""
+"""The way out for events: a stream that others read, and signed posts to merchants' endpoints."""

@@ -1,16 +1,18 @@
 """What the services need of the gateway, in their own words."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 from shared.billing.attempt import Claim
 from shared.billing.collection import Move
+from shared.billing.delivery import Answer
 from shared.billing.inquiry import PaymentRecord, StillUnresolved
 from shared.billing.outcome import Outcome
 from shared.billing.refund import RefundClaim, RefundOutcome, Requester
 from shared.billing.refunding import RefundMove
 from shared.billing.window import KeyHeld, Prepared
+from shared.db.deliveries import Parcel
 from shared.db.outbox import StoredEvent
 
 
@@ -53,6 +55,13 @@ class Publish(Protocol):
 
     async def __call__(self, events: Sequence[StoredEvent]) -> None:
         """Publish events in order, at least once."""
+
+
+class PostEvent(Protocol):
+    """Whoever hands an event to a merchant's endpoint."""
+
+    async def __call__(self, parcel: Parcel, now: datetime, /) -> Answer:
+        """Post one event once, signed at this instant, and return what the endpoint answered."""
 
 
 class CountDeliveries(Protocol):

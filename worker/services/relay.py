@@ -1,11 +1,14 @@
-"""Hand events on in the order in which they were written, at least once."""
+"""Hand events on in the order in which they were written, at least once.
+
+To the stream at once; for merchants' endpoints, as rows that are worked at each endpoint's pace.
+"""
 
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import Clock
-from shared.db import outbox
+from shared.db import deliveries, outbox
 from shared.db.engine import Database
 from worker.services.ports import Publish
 
@@ -36,5 +39,7 @@ class RelayEvents:
         events = await outbox.unrelayed(connection, self.rows_max)
         if events:
             await self.publish(events)
-            await outbox.mark_relayed(connection, [event.id for event in events], self.clock.now())
+            ids, now = [event.id for event in events], self.clock.now()
+            await outbox.mark_relayed(connection, ids, now)
+            await deliveries.fan_out(connection, ids, now)
         return len(events)

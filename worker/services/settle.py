@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import AttemptStatus
-from shared.billing.collection import Move, park, send_again_later
+from shared.billing.collection import Move, park, send_again_later, within
 from shared.billing.key_change import UNPAID, overtaken
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.outcome import FaultScope, Misconfigured
@@ -25,6 +25,7 @@ from worker.services.settling import hold_for_longest, together_or_apart, waves
 log = structlog.get_logger(__name__)
 
 # A definite end that says no money came; if the gateway says later that it did, a person is called.
+_CANCELED = SubscriptionStatus.CANCELED
 _ENDED_UNPAID = frozenset({AttemptStatus.DECLINED, AttemptStatus.METHOD_DEAD, AttemptStatus.VOID})
 
 
@@ -53,6 +54,7 @@ class SettleMoves:
         now = self.clock.now()
         believed = await self._believe(connection, group, now)
         believed = await _overtake(connection, believed, now)
+        believed = [within(move, self.rules.hours) for move in believed]
         for wave in waves(believed, _attempt, _is_paid):
             await _write_wave(connection, wave, now)
         await hold_for_longest(connection, believed, now)
@@ -130,7 +132,7 @@ async def _change_subscriptions(
     statuses: dict[UUID, SubscriptionStatus] = {}
     for move in won:
         status, id_ = move.subscription_status, move.claim.subscription_id
-        if status is not None and statuses.get(id_) is not SubscriptionStatus.CANCELED:
+        if status is not None and _weight(status) >= _weight(statuses.get(id_)):
             statuses[id_] = status
     if statuses:
         await subscriptions.change_status(connection, statuses, now)
@@ -138,6 +140,11 @@ async def _change_subscriptions(
         await subscriptions.bury_keys(connection, dead)
     if recovered := [move.claim.subscription_id for move in won if move.recovers]:
         await subscriptions.recover(connection, recovered, now)
+
+
+def _weight(status: SubscriptionStatus | None) -> int:
+    """Say which of several ends of one subscription counts: the later in this list."""
+    return (None, SubscriptionStatus.PAST_DUE, SubscriptionStatus.PAUSED, _CANCELED).index(status)
 
 
 def _letters(won: Sequence[Move], stray_payments: frozenset[int]) -> list[AttemptLetter]:

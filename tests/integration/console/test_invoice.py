@@ -137,8 +137,9 @@ class TestShow:
     ) -> None:
         done = dalmada("invoice", "show", str(collected))
         assert done.status == 0
-        head, first, second = done.out.split("\n\n")
+        head, lines, first, second = done.out.split("\n\n")
         assert "paid" in head
+        assert lines.splitlines()[-1].split("  ")[0] == "total"
         assert "attempt 1" in first
         assert f"message       {REASON}\n" in first + "\n"
         assert "imp_100" in first

@@ -81,6 +81,9 @@ class TestWhenBillingGoesOn:
             "windows_due": NOTHING,
             "removals_due": NOTHING,
             "endings_due": NOTHING,
+            "pauses_due": NOTHING,
+            "changes_due": NOTHING,
+            "notices_due": NOTHING,
             "events_unrelayed": NOTHING,
             "dead_letters": {"count": 0, "newest": []},
             "gateway_hold": None,
@@ -294,9 +297,34 @@ class TestWhenRefundsStand:
         }
 
 
+# How a subscription whose first period is paid comes to have waited since ``:at``.
+_LIVES = {
+    "pauses": """
+        UPDATE subscriptions SET status = 'paused', pause_at = CAST(:at AS timestamptz) - interval
+            '1 day', resume_at = :at, pause_keeps = 'calendar'
+    """,
+    # Of the period that it was billed by already.
+    "changes": """
+        WITH moved AS (UPDATE invoices SET period_start_at = :at RETURNING subscription_id)
+        INSERT INTO agreement_changes (
+            subscription_id, effective_at, quantity, requester, command_id, created_at
+        )
+        SELECT subscription_id, :at, 2, 'admin', 'c-1', '2020-01-01' FROM moved
+    """,
+    "notices": """
+        INSERT INTO agreement_changes (
+            subscription_id, effective_at, quantity, requester, command_id, notice_at
+        )
+        SELECT id, next_renewal_at, 2, 'admin', 'c-1', :at FROM subscriptions
+    """,
+}
+
+
 class TestWhenSomethingElseWaits:
     @pytest.mark.parametrize(("waits", "late"), [(LATE, True), (IN_TIME, False)])
-    @pytest.mark.parametrize("code", ["hints", "windows", "removals", "endings"])
+    @pytest.mark.parametrize(
+        "code", ["hints", "windows", "removals", "endings", "pauses", "changes", "notices"]
+    )
     def test_is_told_after_ten_minutes(
         self, dalmada: Commands, world: World, code: str, waits: timedelta, late: bool
     ) -> None:
@@ -311,6 +339,11 @@ class TestWhenSomethingElseWaits:
             world.run(shop.ask())
             world.run(shop.delete())
             statement = "UPDATE billing_keys SET delete_asked_at = :at"
+        elif code in _LIVES:
+            world.run(world.subscribe())
+            world.run(world.renew())
+            world.run(world.charge_all())
+            statement = _LIVES[code]
         else:
             world.run(world.subscribe())
             world.run(world.renew())

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
@@ -182,15 +183,16 @@ class TestCatchingUp:
         assert told["period_end_at"] == (START_AT + DAY).isoformat()
         assert "catch-up" in told["reason"]
 
-    def test_billing_all_is_capped_at_one_scan_and_goes_on_with_the_next(
-        self, world: World
-    ) -> None:
+    def test_billing_all_opens_all_and_collects_some_a_day(self, world: World) -> None:
         world.catch_up = CatchUpPolicy(CatchUp.BILL_ALL, 3)
         world.run(world.subscribe(cycle=BillingCycle(START_AT, DAILY)))
         world.pass_time(9 * DAY)
-        assert [world.run(world.renew()) for _ in range(5)] == [3, 3, 3, 1, 0]
+        assert [world.run(world.renew()) for _ in range(2)] == [10, 0]
         assert world.run(periods(world)) == list(range(10))
         assert world.run(skipped(world)) == []
+        rows = world.run(world.rows("SELECT next_attempt_at FROM invoices ORDER BY period_index"))
+        waits = [(row.next_attempt_at - world.clock.now()) / DAY for row in rows]
+        assert waits == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
 
     def test_years_of_standing_still_are_caught_up_in_a_few_scans(self, world: World) -> None:
         world.run(world.subscribe(cycle=BillingCycle(START_AT, DAILY)))
@@ -198,6 +200,55 @@ class TestCatchingUp:
         assert [world.run(world.renew()) for _ in range(4)] == [0, 0, 1, 0]
         assert world.run(skipped(world)) == list(range(1_000))
         assert world.run(periods(world)) == [1_000]
+
+    @pytest.mark.parametrize("choice", CatchUp)
+    @pytest.mark.parametrize(
+        ("outage", "begun"),
+        [(HOUR, 1), (3 * DAY, 1), (45 * DAY, 2)],
+        ids=["1 hour", "3 days", "45 days"],
+    )
+    def test_an_outage_over_a_monthly_renewal(
+        self, world: World, choice: CatchUp, outage: timedelta, begun: int
+    ) -> None:
+        """Everybody renews while nobody looks; one period is due late, two are a policy's."""
+        world.catch_up = CatchUpPolicy(choice)
+        ids = world.run(world.subscribe(5))
+        world.run(world.renew())
+        renewal_at = world.run(world.rows("SELECT DISTINCT next_renewal_at FROM subscriptions"))
+        world.clock.instant = renewal_at[0].next_renewal_at + outage
+        several = {CatchUp.BILL_LATEST: [2], CatchUp.BILL_ALL: [1, 2], CatchUp.FORGIVE: []}
+        billed = [1] if begun == 1 else several[choice]
+        assert world.run(world.renew()) == len(billed) * len(ids)
+        assert world.run(world.renew()) == 0
+        assert set(world.run(periods(world))) == {0, *billed}
+        left_out = {1, 2} - set(billed) if begun == 2 else set()
+        assert set(world.run(skipped(world))) == left_out
+        alerts = world.run(world.events("catch_up.applied"))
+        assert len(alerts) == (len(ids) if begun == 2 else 0)
+        for alert in alerts:
+            assert (alert["policy"], alert["billed"], alert["skipped"]) == (
+                choice,
+                len(billed),
+                len(left_out),
+            )
+            assert alert["oldest_period_start_at"] == renewal_at[0].next_renewal_at.isoformat()
+        assert world.run(world.charge_all()) == ["paid"] * len(ids) * (1 + len(billed))
+
+    def test_who_scans_is_told_that_it_stood_still(self, world: World) -> None:
+        (id_,) = world.run(world.subscribe(cycle=BillingCycle(START_AT, DAILY)))
+        world.pass_time(DAY)
+        with structlog.testing.capture_logs() as logs:
+            world.run(world.renew())
+        (alert,) = logs
+        assert alert == {
+            "event": "catch_up_applied",
+            "log_level": "error",
+            "subscription_id": str(id_),
+            "policy": "bill_latest",
+            "billed": 1,
+            "skipped": 1,
+            "oldest_period_start_at": START_AT.isoformat(),
+        }
 
     def test_an_agreement_that_begins_later_leaves_the_past_alone(self, world: World) -> None:
         cycle = BillingCycle(START_AT - 10 * DAY, DAILY)

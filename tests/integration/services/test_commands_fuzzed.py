@@ -26,6 +26,7 @@ from tests.support.billing import World
 from worker.handlers import handlers
 from worker.services.command_desk import CommandDesk
 from worker.services.hints import ReceiveWebhooks
+from worker.services.life.rules import LifeRules
 from worker.services.window_requests import WindowTerms
 from worker.tasks import kept as kept_module
 
@@ -88,7 +89,10 @@ def intake(world: World, servers: OwnServers, monkeypatch: pytest.MonkeyPatch) -
     redis = Redis.from_url(servers.valkey.url)
     terms = WindowTerms(Channel("naverpay.partner", None), timedelta(minutes=30), 10)
     desk = CommandDesk(
-        world.database, world.clock, handlers(terms), ReceiveWebhooks(world.database, world.clock)
+        world.database,
+        world.clock,
+        handlers(terms, LifeRules()),
+        ReceiveWebhooks(world.database, world.clock),
     )
     made = Intake(world, desk, redis)
     made.install(monkeypatch)

@@ -450,13 +450,20 @@ class TestSubscriptions:
             assert other.run(other.invoice(invoice_id)).status == "uncollectible"
             subscription = other.run(other.subscription(invoice_id))
             canceled = other.run(other.events("subscription.canceled"))
+            paused = other.run(other.events("subscription.paused"))
         if action is TerminalAction.CANCEL:
             assert (subscription.status, subscription.next_renewal_at) == ("canceled", None)
-            assert len(canceled) == 1
+        elif action is TerminalAction.PAUSE:
+            at = START_AT + timedelta(days=2)
+            assert (subscription.status, subscription.pause_at) == ("paused", at)
+            assert (subscription.pause_keeps, subscription.resume_at) == ("calendar", None)
+            assert [told["keeps"] for told in paused] == ["calendar"]
+            assert subscription.next_renewal_at is not None
         else:
             assert subscription.status == "past_due"
             assert subscription.next_renewal_at is not None
-            assert canceled == []
+        assert len(canceled) == (action is TerminalAction.CANCEL)
+        assert len(paused) == (action is TerminalAction.PAUSE)
 
     def test_a_canceled_one_stays_so_whatever_comes_late(self, world: World) -> None:
         first, second = world.run(two_periods(world))

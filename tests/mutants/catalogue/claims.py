@@ -158,31 +158,31 @@ CLAIMS = (
             Change(
                 _RENEW,
                 "done = await self.database.run(partial(self._renew, limit=limit))\n",
-                "done, new, events, now = await self.database.run(\n"
-                "                partial(self._renew, limit=limit)\n"
-                "            )\n"
+                "done, new, now = await self.database.run(partial(self._renew, limit=limit))\n"
                 "            async with self.database.transaction() as connection:\n"
-                "                done = replace(\n"
-                "                    done,\n"
-                "                    opened=len(await invoices.open_new(connection, new, now)),\n"
-                "                )\n"
-                "                await outbox.write(connection, events)\n",
+                "                opened_now = await invoices.open_new(connection, new, now)\n"
+                "            done = replace(done, opened=len(opened_now))\n",
+            ),
+            Change(
+                "shared/db/renewals.py",
+                "    opened = await invoices.open_new(connection, new, now)\n",
+                "    opened: list[invoices.Opened] = []\n",
             ),
             Change(
                 _RENEW,
-                "        opened = await invoices.open_new(connection, new, now)\n"
-                "        await outbox.write(connection, events)\n",
-                "",
-            ),
-            Change(
-                _RENEW,
-                "return Renewed(len(due.countable) + len(due.faulty), len(opened))",
-                "return Renewed(len(due.countable) + len(due.faulty), 0), new, events, now",
+                "return Renewed(len(due.countable) + len(due.faulty), opened)",
+                "new = [invoice for renewal in done for invoice in renewal.invoices]\n"
+                "        return Renewed(len(due.countable) + len(due.faulty), opened), new, now",
             ),
             Change(
                 _RENEW,
                 "from dataclasses import dataclass\n",
                 "from dataclasses import dataclass, replace\n",
+            ),
+            Change(
+                _RENEW,
+                "from shared.db import renewals, subscriptions\n",
+                "from shared.db import invoices, renewals, subscriptions\n",
             ),
         ),
         shows=(shows.MISSED,),

@@ -96,9 +96,9 @@ ENDS = (
                 "",
             ),
             Change(
-                "scheduler/scans/renew.py",
+                "shared/billing/renewal.py",
                 "    if subscription.cancel_at is not None:\n"
-                "        until = min(now, subscription.cancel_at - _INSTANT)\n",
+                "        until = min(until, subscription.cancel_at - _INSTANT)\n",
                 "",
             ),
         ),

@@ -78,11 +78,6 @@ POLICIES = (
                 + "    if released.invoice_status is InvoiceStatus.OPEN:\n"
                 + "        return replace(released, next_attempt_at=now)\n",
             ),
-            Change(
-                _COLLECTION,
-                "from dataclasses import dataclass\n",
-                "from dataclasses import dataclass, replace\n",
-            ),
         ),
         shows=(shows.PAID_TWICE,),
         climate="storm",

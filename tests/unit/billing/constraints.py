@@ -76,6 +76,7 @@ def _attempt_row(move: Move) -> dict[str, Cell]:
         "imp_uid": move.imp_uid,
         "number": move.claim.number,
         "send_number": move.claim.send_number,
+        "origin": str(move.claim.origin),
         "amount": move.claim.price.amount,
         "tax_free": move.claim.price.tax_free,
     }

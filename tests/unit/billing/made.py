@@ -7,8 +7,9 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from shared.billing.attempt import Claim, Leases, Question
+from shared.billing.attempt import AttemptOrigin, Claim, Leases, Question
 from shared.billing.calendar import Period
+from shared.billing.decline import DeclineClass
 from shared.billing.dunning import DunningPolicy, TerminalAction
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.lifecycle import SubscriptionStatus
@@ -128,6 +129,9 @@ def claims(draw: st.DrawFn) -> Claim:
         declines=draw(st.integers(0, 12)),
         claimed_at=claimed_at,
         subscription_status=draw(st.sampled_from(SubscriptionStatus)),
+        origin=draw(st.sampled_from(AttemptOrigin)),
+        past_due_at=draw(st.none() | INSTANTS),
+        planned_attempt_at=draw(st.none() | INSTANTS),
     )
 
 
@@ -139,10 +143,19 @@ def leases(draw: st.DrawFn) -> Leases:
     return Leases(send_window, total_timeout, lease, draw(_MOMENTS))
 
 
+_SCHEDULES: Final = st.lists(_DELAYS, max_size=6).map(tuple)
 DUNNING_POLICIES: Final = st.builds(
     DunningPolicy,
-    st.lists(_DELAYS, max_size=6).map(tuple),
+    _SCHEDULES,
     st.sampled_from(TerminalAction),
+    class_delays=st.dictionaries(st.sampled_from(DeclineClass), _SCHEDULES),
+    pay_days=st.lists(st.integers(1, 31), max_size=3).map(tuple),
+    pay_day_within=st.integers(0, 5),
+    attempts_max=st.integers(7, 20),
+    key_attempts_max=st.integers(1, 20),
+    grace=st.none() | _DELAYS,
+    enabled=st.booleans(),
+    retries_max=st.integers(1, 9),
 )
 INQUIRY_POLICIES: Final = st.builds(
     InquiryPolicy,

@@ -1,3 +1,5 @@
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, takewhile
 from typing import Final
@@ -8,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit, Period
-from shared.billing.catch_up import SKIPPED_MAX, CatchUp, CatchUpPolicy, Renewals, due_renewals
+from shared.billing.catch_up import SKIPPED_MAX, CatchUp, CatchUpPolicy
 from shared.billing.errors import InvalidCycleError, InvalidPolicyError
+from shared.billing.renewal import Renewal, RenewalPolicies, SkipReason
+from shared.billing.renewal import renew as renew_subscription
 from tests.unit.billing import oracle
+from tests.unit.billing.renewals import subscription
 
 SEOUL_MIDNIGHT: Final = datetime(2026, 1, 30, 15, tzinfo=UTC)
 MONTHLY: Final = BillingCycle(SEOUL_MIDNIGHT, Interval(IntervalUnit.MONTH))
@@ -51,15 +56,24 @@ def begun(cycle: BillingCycle, next_index: int, now: datetime) -> list[Period]:
     )
 
 
-def indexes(periods: tuple[Period, ...]) -> list[int]:
-    return [period.index for period in periods]
+def due(cycle: BillingCycle, next_index: int, now: datetime, policy: CatchUpPolicy) -> Renewal:
+    standing = subscription(cycle=cycle, next_index=next_index)
+    return renew_subscription(standing, now, RenewalPolicies(policy))
+
+
+def billed_of(renewal: Renewal) -> list[int]:
+    return [invoice.period.index for invoice in renewal.invoices]
+
+
+def skipped_of(renewal: Renewal) -> list[int]:
+    return [skipped.period.index for skipped in renewal.skipped]
 
 
 def renew(
     cycle: BillingCycle, next_index: int, now: datetime, choice: CatchUp, periods_max: int = 3
 ) -> tuple[list[int], list[int], int]:
-    renewals = due_renewals(cycle, next_index, now, CatchUpPolicy(choice, periods_max))
-    return indexes(renewals.billed), indexes(renewals.skipped), renewals.next_index
+    renewal = due(cycle, next_index, now, CatchUpPolicy(choice, periods_max))
+    return billed_of(renewal), skipped_of(renewal), renewal.after.next_period_index
 
 
 @given(backlogs(), EVERY_POLICY)
@@ -67,12 +81,14 @@ def test_every_begun_period_is_billed_or_skipped_or_left_for_later_and_only_once
     backlog: tuple[BillingCycle, int, datetime], policy: CatchUpPolicy
 ) -> None:
     cycle, next_index, now = backlog
-    renewals = due_renewals(cycle, next_index, now, policy)
+    renewal = due(cycle, next_index, now, policy)
     waiting = begun(cycle, next_index, now)
-    decided = sorted(indexes(renewals.billed) + indexes(renewals.skipped))
-    later = list(range(renewals.next_index, next_index + len(waiting)))
+    decided = sorted(billed_of(renewal) + skipped_of(renewal))
+    later = list(range(renewal.after.next_period_index, next_index + len(waiting)))
     assert decided + later == [period.index for period in waiting]
-    assert renewals.next_index == next_index + len(decided)
+    assert renewal.after.next_period_index == next_index + len(decided)
+    next_period = cycle.period(renewal.after.next_period_index)
+    assert renewal.after.next_renewal_at == next_period.start_at
 
 
 @given(backlogs(), EVERY_POLICY)
@@ -80,9 +96,12 @@ def test_periods_come_oldest_first_and_as_the_cycle_has_them(
     backlog: tuple[BillingCycle, int, datetime], policy: CatchUpPolicy
 ) -> None:
     cycle, next_index, now = backlog
-    renewals = due_renewals(cycle, next_index, now, policy)
-    for periods in (renewals.billed, renewals.skipped):
-        assert indexes(periods) == sorted(indexes(periods))
+    renewal = due(cycle, next_index, now, policy)
+    for periods in (
+        [invoice.period for invoice in renewal.invoices],
+        [skipped.period for skipped in renewal.skipped],
+    ):
+        assert periods == sorted(periods, key=lambda period: period.index)
         assert all(period == cycle.period(period.index) for period in periods)
 
 
@@ -91,13 +110,26 @@ def test_nothing_empty_and_nothing_future_is_billed_and_the_work_is_bounded(
     backlog: tuple[BillingCycle, int, datetime], policy: CatchUpPolicy
 ) -> None:
     cycle, next_index, now = backlog
-    renewals = due_renewals(cycle, next_index, now, policy)
-    assert all(period.start_at <= now and not period.is_empty for period in renewals.billed)
-    assert all(period.start_at <= now for period in renewals.skipped)
-    assert len(renewals.billed) <= policy.periods_max
-    assert len(renewals.skipped) <= SKIPPED_MAX + 1
-    if policy.choice is CatchUp.BILL_ALL:
-        assert len(renewals.billed) + len(renewals.skipped) <= policy.periods_max
+    renewal = due(cycle, next_index, now, policy)
+    for invoice in renewal.invoices:
+        assert invoice.period.start_at <= now
+        assert not invoice.period.is_empty
+    assert all(skipped.period.start_at <= now for skipped in renewal.skipped)
+    assert len(renewal.invoices) + len(renewal.skipped) <= SKIPPED_MAX + 1
+
+
+@given(backlogs(), EVERY_POLICY)
+def test_what_was_missed_is_collected_oldest_first_and_some_a_day(
+    backlog: tuple[BillingCycle, int, datetime], policy: CatchUpPolicy
+) -> None:
+    cycle, next_index, now = backlog
+    invoices = due(cycle, next_index, now, policy).invoices
+    due_at = [invoice.next_attempt_at or now for invoice in invoices]
+    assert due_at == sorted(due_at)
+    assert due_at[: policy.periods_max] == [now] * min(len(due_at), policy.periods_max)
+    a_day = Counter((at - now) // timedelta(days=1) for at in due_at)
+    assert all(count <= policy.periods_max for count in a_day.values())
+    assert sorted(a_day) == list(range(len(a_day)))
 
 
 @given(backlogs(), EVERY_POLICY)
@@ -110,23 +142,22 @@ def test_repeated_passes_reach_the_present_and_decide_everything_once(
     billed, skipped, passes = [], [], 0
     index = next_index
     while index < next_index + len(waiting):
-        renewals = due_renewals(cycle, index, now, policy)
-        assert renewals.next_index > index
-        billed += indexes(renewals.billed)
-        skipped += indexes(renewals.skipped)
-        index, passes = renewals.next_index, passes + 1
-    assert due_renewals(cycle, index, now, policy) == Renewals((), (), index)
+        renewal = due(cycle, index, now, policy)
+        assert renewal.after.next_period_index > index
+        billed += billed_of(renewal)
+        skipped += skipped_of(renewal)
+        index, passes = renewal.after.next_period_index, passes + 1
+    again = due(cycle, index, now, policy)
+    assert (again.invoices, again.skipped, again.after.next_period_index) == ((), (), index)
+    assert passes <= len(waiting) // SKIPPED_MAX + 1
     assert sorted(billed + skipped) == [period.index for period in waiting]
     match policy.choice:
         case CatchUp.BILL_ALL:
             assert billed == owed
-            assert passes == -(-len(waiting) // policy.periods_max)
         case CatchUp.BILL_LATEST:
             assert billed == owed[-1:]
-            assert passes <= len(waiting) // SKIPPED_MAX + 1
         case CatchUp.FORGIVE:
             assert billed == (owed if len(owed) == 1 else [])
-            assert passes <= len(waiting) // SKIPPED_MAX + 1
 
 
 @pytest.mark.parametrize("choice", CatchUp)
@@ -162,8 +193,8 @@ def test_an_outage_of_45_days_over_a_monthly_renewal(
     [
         (CatchUp.BILL_LATEST, 3, ([3], [0, 1, 2], 4)),
         (CatchUp.BILL_LATEST, 1, ([3], [0, 1, 2], 4)),
-        (CatchUp.BILL_ALL, 3, ([0, 1, 2], [], 3)),
-        (CatchUp.BILL_ALL, 1, ([0], [], 1)),
+        (CatchUp.BILL_ALL, 3, ([0, 1, 2, 3], [], 4)),
+        (CatchUp.BILL_ALL, 1, ([0, 1, 2, 3], [], 4)),
         (CatchUp.BILL_ALL, 9, ([0, 1, 2, 3], [], 4)),
         (CatchUp.FORGIVE, 3, ([], [0, 1, 2, 3], 4)),
     ],
@@ -188,27 +219,35 @@ def test_nothing_is_due_before_the_next_period_begins(choice: CatchUp) -> None:
     assert renew(MONTHLY, 0, SEOUL_MIDNIGHT - timedelta(days=9), choice) == ([], [], 0)
 
 
-@pytest.mark.parametrize("choice", [CatchUp.BILL_LATEST, CatchUp.FORGIVE])
+@pytest.mark.parametrize("choice", CatchUp)
 @pytest.mark.parametrize("elapsed", [SKIPPED_MAX - 1, SKIPPED_MAX, SKIPPED_MAX + 1, 1000])
-def test_a_huge_backlog_is_explained_in_bounded_lots(choice: CatchUp, elapsed: int) -> None:
+def test_a_huge_backlog_is_decided_in_bounded_lots(choice: CatchUp, elapsed: int) -> None:
     now = DAILY.period(elapsed).start_at
     billed, skipped, index, lots = [], [], 0, []
     while index <= elapsed:
-        renewals = due_renewals(DAILY, index, now, CatchUpPolicy(choice))
-        lots.append(len(renewals.skipped))
-        billed += indexes(renewals.billed)
-        skipped += indexes(renewals.skipped)
-        index = renewals.next_index
-    is_forgiven = choice is CatchUp.FORGIVE
-    assert billed == ([] if is_forgiven else [elapsed])
-    assert skipped == list(range(elapsed + is_forgiven))
-    assert max(lots) <= SKIPPED_MAX + is_forgiven
+        renewal = due(DAILY, index, now, CatchUpPolicy(choice))
+        billed += billed_of(renewal)
+        skipped += skipped_of(renewal)
+        lots.append(renewal.after.next_period_index - index)
+        index = renewal.after.next_period_index
+    everything = list(range(elapsed + 1))
+    match choice:
+        case CatchUp.BILL_LATEST:
+            assert (billed, skipped) == ([elapsed], everything[:-1])
+        case CatchUp.BILL_ALL:
+            assert (billed, skipped) == (everything, [])
+        case CatchUp.FORGIVE:
+            assert (billed, skipped) == ([], everything)
+    assert max(lots) <= SKIPPED_MAX + 1
 
 
-def test_a_huge_backlog_is_billed_oldest_first_and_no_more_than_the_cap_at_a_time() -> None:
-    now = DAILY.period(1000).start_at
-    assert renew(DAILY, 0, now, CatchUp.BILL_ALL) == ([0, 1, 2], [], 3)
-    assert renew(DAILY, 998, now, CatchUp.BILL_ALL) == ([998, 999, 1000], [], 1001)
+def test_several_periods_at_once_are_an_alert_and_one_is_none() -> None:
+    now = MONTHLY.period(4).start_at
+    assert due(MONTHLY, 4, now, CatchUpPolicy()).caught_up is None
+    caught_up = due(MONTHLY, 2, now, CatchUpPolicy()).caught_up
+    assert caught_up is not None
+    assert (caught_up.billed, caught_up.skipped, caught_up.oldest.index) == (1, 2, 2)
+    assert caught_up.choice is CatchUp.BILL_LATEST
 
 
 @pytest.mark.parametrize(
@@ -226,6 +265,9 @@ def test_a_day_that_never_was_is_skipped_and_costs_no_other_day(
     assert APIA.period(6).is_empty
     assert oracle.local(APIA.period(7).start_at, ZoneInfo("Pacific/Apia")).day == 31
     assert renew(APIA, 6, APIA.period(7).start_at, choice) == (billed, [6], 8)
+    renewal = due(APIA, 6, APIA.period(7).start_at, CatchUpPolicy(choice))
+    assert [skipped.reason for skipped in renewal.skipped] == [SkipReason.EMPTY]
+    assert renewal.caught_up is None
 
 
 @pytest.mark.parametrize("periods_max", [0, -1])
@@ -240,5 +282,6 @@ def test_the_latest_period_is_billed_unless_somebody_chose_otherwise() -> None:
 
 @pytest.mark.parametrize("choice", CatchUp)
 def test_a_negative_period_is_refused(choice: CatchUp) -> None:
+    standing = replace(subscription(cycle=MONTHLY), next_period_index=-1)
     with pytest.raises(InvalidCycleError):
-        renew(MONTHLY, -1, SEOUL_MIDNIGHT, choice)
+        renew_subscription(standing, SEOUL_MIDNIGHT, RenewalPolicies(CatchUpPolicy(choice)))

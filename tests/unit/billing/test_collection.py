@@ -92,6 +92,7 @@ def declined_move(
         AttemptStatus.DECLINED,
         InvoiceStatus.OPEN,
         next_attempt_at=next_attempt_at,
+        past_due_at=NOW,
         declines=declines,
         imp_uid="imps_1",
         message="한도초과",
@@ -114,6 +115,7 @@ def given_up_move(claim: Claim, status: SubscriptionStatus | None) -> Move:
         claim,
         AttemptStatus.DECLINED,
         InvoiceStatus.UNCOLLECTIBLE,
+        past_due_at=NOW,
         declines=declines,
         message="한도초과",
         settled_at=NOW,
@@ -131,6 +133,7 @@ def method_dead_move(claim: Claim, status: SubscriptionStatus | None) -> Move:
     return Move(
         claim,
         AttemptStatus.METHOD_DEAD,
+        past_due_at=NOW,
         declines=claim.declines,
         imp_uid="imps_1",
         message="등록되지 않은 구매자입니다",

@@ -8,9 +8,16 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptStatus, Claim, Question
-from shared.billing.collection import Move, after_inquiry, after_send
-from shared.billing.dunning import TerminalAction
+from shared.billing.attempt import (
+    INQUIRABLE,
+    UNSETTLED,
+    AttemptOrigin,
+    AttemptStatus,
+    Claim,
+    Question,
+)
+from shared.billing.collection import Move, after_inquiry, after_send, status_after
+from shared.billing.dunning import BUYER_PAUSE, GiveUp, TryAgain, after_decline
 from shared.billing.events import EventName
 from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.invoice import InvoiceStatus
@@ -119,7 +126,7 @@ def test_a_resend_is_never_at_once_and_never_inside_its_own_hold(
     now: datetime,
 ) -> None:
     move = after_send(claim, outcome, rules, now)
-    if move.next_attempt_at is not None:
+    if move.next_attempt_at is not None and move.attempt_status is not AttemptStatus.METHOD_DEAD:
         assert move.next_attempt_at > now
         assert move.hold_until is None or move.next_attempt_at >= move.hold_until
     is_everybodys = isinstance(outcome, Throttled) or (
@@ -129,35 +136,60 @@ def test_a_resend_is_never_at_once_and_never_inside_its_own_hold(
 
 
 @given(sends() | inquiries().map(lambda drawn: (drawn[1], drawn[2])))
-def test_only_a_decline_is_counted_and_only_once(drawn: tuple[Outcome | Finding, Move]) -> None:
+def test_only_a_decline_of_ours_is_counted_and_only_once(
+    drawn: tuple[Outcome | Finding, Move],
+) -> None:
     ending, move = drawn
     is_decline = move.attempt_status is AttemptStatus.DECLINED
-    assert move.declines == move.claim.declines + is_decline
+    is_ours = move.claim.origin is AttemptOrigin.SCHEDULE
+    assert move.declines == move.claim.declines + (is_decline and is_ours)
     # One beside a refusal as a duplicate is looked at twice before it counts.
     assert not is_decline or isinstance(ending, Declined)
 
 
-@given(made.claims(), made.DECLINED, made.RULE_SETS, made.INSTANTS)
+def of_ours(claim: Claim) -> Claim:
+    return replace(claim, origin=AttemptOrigin.SCHEDULE)
+
+
+@given(made.claims().map(of_ours), made.DECLINED, made.RULE_SETS, made.INSTANTS)
 def test_a_decline_plans_a_later_attempt_or_ends_the_invoice(
     claim: Claim, declined: Declined, rules: CollectionRules, now: datetime
 ) -> None:
     move = after_send(claim, declined, rules, now)
-    is_last = claim.declines >= len(rules.dunning.delays)
+    policy, declines = rules.dunning, claim.declines + 1
+    step = after_decline(
+        policy, declines, now, policy.class_of(declined.fail_reason), claim.past_due_at
+    )
     assert move.attempt_status is AttemptStatus.DECLINED
-    assert move.settled_at == now
-    if is_last:
+    assert (move.settled_at, move.declines) == (now, declines)
+    assert move.past_due_at == (claim.past_due_at or now)
+    if isinstance(step, GiveUp):
         assert move.invoice_status is InvoiceStatus.UNCOLLECTIBLE
         assert move.next_attempt_at is None
+        assert move.subscription_status is status_after(step.action)
     else:
         assert move.invoice_status is InvoiceStatus.OPEN
-        assert move.next_attempt_at == now + rules.dunning.delays[claim.declines]
-    cancels = is_last and rules.dunning.terminal_action is TerminalAction.CANCEL
-    assert (move.subscription_status is SubscriptionStatus.CANCELED) == cancels
+        assert move.next_attempt_at == (step.at if isinstance(step, TryAgain) else step.until)
+        assert move.subscription_status is SubscriptionStatus.PAST_DUE
     assert [event.name for event in move.events] == [
         EventName.PAYMENT_DECLINED,
-        *[EventName.INVOICE_UNCOLLECTIBLE] * is_last,
+        *[EventName.INVOICE_UNCOLLECTIBLE] * isinstance(step, GiveUp),
     ]
     assert move.message == move.events[0].data["fail_reason"] == declined.fail_reason
+
+
+@given(made.claims(), made.DECLINED, made.RULE_SETS, made.INSTANTS)
+def test_a_buyers_own_try_uses_up_no_step_and_leaves_the_plan_as_it_was(
+    claim: Claim, declined: Declined, rules: CollectionRules, now: datetime
+) -> None:
+    move = after_send(replace(claim, origin=AttemptOrigin.BUYER), declined, rules, now)
+    assert (move.invoice_status, move.declines) == (InvoiceStatus.OPEN, claim.declines)
+    planned_at = claim.planned_attempt_at
+    if planned_at is not None and planned_at > now:
+        assert move.next_attempt_at == planned_at
+    else:
+        assert move.next_attempt_at == now + BUYER_PAUSE
+    assert [event.name for event in move.events] == [EventName.PAYMENT_DECLINED]
 
 
 @given(made.claims(), made.METHOD_DEAD, made.RULE_SETS, made.INSTANTS)
@@ -167,7 +199,8 @@ def test_a_dead_method_plans_nothing_and_buries_the_key(
     move = after_send(claim, dead, rules, now)
     assert move.billing_key_dead
     assert move.invoice_status is InvoiceStatus.OPEN
-    assert (move.next_attempt_at, move.inquire_at) == (None, None)
+    assert move.next_attempt_at == rules.dunning.grace_ends_at(claim.past_due_at or now)
+    assert move.inquire_at is None
 
 
 # --- rows and events ----------------------------------------------------------------------------

@@ -33,8 +33,9 @@ def test_the_limits_are_the_gateways() -> None:
     assert (BUYER_NAME_LENGTH_MAX, BUYER_EMAIL_LENGTH_MAX, BUYER_TEL_LENGTH_MAX) == (16, 64, 16)
 
 
-def test_a_canceled_subscription_is_the_only_one_never_billed() -> None:
-    assert set(SubscriptionStatus) - BILLABLE == {SubscriptionStatus.CANCELED}
+def test_no_period_is_billed_that_begins_in_a_pause_or_after_the_end() -> None:
+    ended = {SubscriptionStatus.PAUSED, SubscriptionStatus.CANCELED}
+    assert set(SubscriptionStatus) - BILLABLE == ended
 
 
 @pytest.mark.parametrize("order_name", ["가", "가" * 40, "a" * 40, "Tom & Jerry (1개월)"])

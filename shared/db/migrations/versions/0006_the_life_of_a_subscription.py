@@ -27,6 +27,14 @@ _LINES = """
         'quantity', 1, 'adjustment_id', NULL
     ))
 """
+# The grace period counts from the first decline, also of what was declined before.
+_PAST_DUE = """
+    UPDATE invoices i SET past_due_at = (
+        SELECT min(a.settled_at) FROM payment_attempts a
+        WHERE a.invoice_id = i.id AND a.status IN ('declined', 'method_dead')
+    )
+    WHERE i.status = 'open' AND i.attempts > 0
+"""
 _NOBODY_PAUSED = """
     DO $$
     BEGIN
@@ -71,7 +79,7 @@ def upgrade() -> None:
             name=op.f("adjustments_what_check"),
         ),
         sa.CheckConstraint(
-            "kind IN ('credit', 'discount', 'proration_charge', 'proration_credit')",
+            "kind IN ('credit', 'discount', 'proration_charge', 'proration_credit', 'setup')",
             name=op.f("adjustments_kind_check"),
         ),
         sa.CheckConstraint(
@@ -231,12 +239,15 @@ def upgrade() -> None:
     )
     op.execute(_LINES)
     op.alter_column("invoices", "lines", nullable=False)
+    op.add_column("invoices", sa.Column("past_due_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute(_PAST_DUE)
     op.add_column(
         "invoices", sa.Column("retry_asked_at", sa.DateTime(timezone=True), nullable=True)
     )
     op.add_column(
         "invoices", sa.Column("planned_attempt_at", sa.DateTime(timezone=True), nullable=True)
     )
+    op.add_column("invoices", sa.Column("counted_from", sa.DateTime(timezone=True), nullable=True))
     op.add_column(
         "payment_attempts",
         sa.Column("origin", sa.Text(), server_default="schedule", nullable=False),
@@ -285,6 +296,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'paused' AND resume_at IS NOT NULL"),
     )
     op.create_index(
+        "subscriptions_pause_idx",
+        "subscriptions",
+        ["pause_at"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('active', 'past_due') AND pause_at IS NOT NULL"),
+    )
+    op.create_index(
         "subscriptions_unnoticed_idx",
         "subscriptions",
         ["next_renewal_at"],
@@ -330,6 +348,11 @@ def downgrade() -> None:
     )
     op.drop_constraint(op.f("payment_attempts_origin_check"), "payment_attempts", type_="check")
     op.drop_index(
+        "subscriptions_pause_idx",
+        table_name="subscriptions",
+        postgresql_where=sa.text("status IN ('active', 'past_due') AND pause_at IS NOT NULL"),
+    )
+    op.drop_index(
         "subscriptions_unnoticed_idx",
         table_name="subscriptions",
         postgresql_where=sa.text(
@@ -358,8 +381,10 @@ def downgrade() -> None:
     op.drop_column("subscriptions", "product")
     op.drop_column("subscriptions", "quantity")
     op.drop_column("payment_attempts", "origin")
+    op.drop_column("invoices", "counted_from")
     op.drop_column("invoices", "planned_attempt_at")
     op.drop_column("invoices", "retry_asked_at")
+    op.drop_column("invoices", "past_due_at")
     op.drop_column("invoices", "lines")
     op.drop_table("trials")
     op.drop_index("consents_subscription_id_idx", table_name="consents")

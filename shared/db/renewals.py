@@ -1,0 +1,157 @@
+"""Renewals: what they look at, read for many subscriptions at once, and what they change, written.
+
+The caller's transaction holds the subscriptions locked from before the first look until the end.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.billing.lifecycle import SubscriptionStatus
+from shared.billing.lines import Adjustment
+from shared.billing.renewal import Outstanding, Renewal
+from shared.billing.renewal_events import after_invoices, before_invoices
+from shared.billing.subscription import Subscription
+from shared.db import adjustments, changes, consents, invoices, outbox, subscriptions
+from shared.db.text import storable, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What waits for the renewals of subscriptions, and those of which it makes no sense."""
+
+    of: Mapping[UUID, Outstanding]
+    faulty: Mapping[UUID, str]
+
+
+async def gather(
+    connection: AsyncConnection, due: Sequence[Subscription], until: datetime | None = None
+) -> Gathered:
+    """Return what the renewals of subscriptions must regard: nothing, for most.
+
+    Args:
+        connection: Of the transaction that holds them locked.
+        due: The subscriptions.
+        until: Leave out changes that come into effect later than this.
+    """
+    if not due:
+        return Gathered({}, {})
+    ids = [subscription.id for subscription in due]
+    pending = await changes.pending(connection, ids, until)
+    adjusted = await adjustments.still_open(connection, ids)
+    asking = [each.id for each in due if each.id in pending.of or _asks_for_consent(each)]
+    agreed = await consents.given(connection, asking) if asking else {}
+    return Gathered(
+        {
+            id_: Outstanding(pending.of.get(id_, ()), adjusted.get(id_, ()), agreed.get(id_, ()))
+            for id_ in {*pending.of, *adjusted, *agreed}
+        },
+        pending.faulty,
+    )
+
+
+def _asks_for_consent(subscription: Subscription) -> bool:
+    """Say whether a period may ask for a consent though no change is due."""
+    is_free = subscription.status is SubscriptionStatus.TRIALING
+    consented_amount = subscription.consented_amount or 0
+    return is_free or subscription.agreement.total.amount > consented_amount
+
+
+async def write(connection: AsyncConnection, renewals: Sequence[Renewal], now: datetime) -> int:
+    """Write renewals of subscriptions, tell of them, and return how many invoices were opened."""
+    await changes.decide(connection, [each for renewal in renewals for each in renewal.decided])
+    await outbox.write(
+        connection, [event for renewal in renewals for event in before_invoices(renewal, now)]
+    )
+    new = [invoice for renewal in renewals for invoice in renewal.invoices]
+    opened = await invoices.open_new(connection, new, now)
+    await adjustments.write_left(connection, _used_up(renewals, opened))
+    await outbox.write(
+        connection, [event for renewal in renewals for event in after_invoices(renewal, now)]
+    )
+    plain = {
+        renewal.after.id: (renewal.after.next_period_index, renewal.after.next_renewal_at)
+        for renewal in renewals
+        if renewal.is_plain
+    }
+    if plain:
+        await subscriptions.advance(connection, plain)
+    await _advance_changed(connection, [each for each in renewals if not each.is_plain])
+    return len(opened)
+
+
+def _used_up(renewals: Sequence[Renewal], opened: Sequence[invoices.Opened]) -> list[Adjustment]:
+    """Return the adjustments as the invoices leave them.
+
+    Where an invoice was there already (a table from an older backup), what it was to carry has not
+    been given to the buyer by it, and is kept.
+    """
+    there = {(each.subscription_id, each.period_index) for each in opened}
+    return [
+        adjustment
+        for renewal in renewals
+        if all((each.subscription_id, each.period.index) in there for each in renewal.invoices)
+        for adjustment in renewal.adjustments
+    ]
+
+
+async def _advance_changed(connection: AsyncConnection, renewals: Sequence[Renewal]) -> None:
+    """Write subscriptions of which more changes than the next period."""
+    if not renewals:
+        return
+    await connection.execute(_ADVANCE, {"rows": to_json([_row(each) for each in renewals])})
+
+
+def _row(renewal: Renewal) -> dict[str, object]:
+    after, end = renewal.after, renewal.end
+    agreement = after.agreement
+    return {
+        "id": str(after.id),
+        "amount": agreement.price.amount,
+        "tax_free": agreement.price.tax_free,
+        "quantity": agreement.quantity,
+        "order_name": agreement.order_name,
+        "interval_unit": agreement.cycle.interval.unit,
+        "interval_count": agreement.cycle.interval.count,
+        "anchor_at": agreement.cycle.anchor_at.isoformat(),
+        "anchor_index": agreement.cycle.anchor_index,
+        "status": after.status,
+        "consented_amount": after.consented_amount,
+        "next_period_index": after.next_period_index,
+        "next_renewal_at": after.next_renewal_at and after.next_renewal_at.isoformat(),
+        "cancel_at": renewal.ends_at and renewal.ends_at.isoformat(),
+        "cancel_reason": end and storable(end.reason),
+        "cancel_requester": end and end.requester,
+        "cancel_refund": end and end.refund,
+        "cancel_late_payment": end and end.late,
+    }
+
+
+_ADVANCE = text(
+    """
+    UPDATE subscriptions s
+    SET amount = n.amount, tax_free = n.tax_free, quantity = n.quantity, order_name = n.order_name,
+        interval_unit = n.interval_unit, interval_count = n.interval_count,
+        anchor_at = n.anchor_at, anchor_index = n.anchor_index, status = n.status,
+        consented_amount = n.consented_amount, next_period_index = n.next_period_index,
+        next_renewal_at = n.next_renewal_at,
+        cancel_at = coalesce(n.cancel_at, s.cancel_at),
+        cancel_reason = coalesce(n.cancel_reason, s.cancel_reason),
+        cancel_requester = coalesce(n.cancel_requester, s.cancel_requester),
+        cancel_refund = coalesce(n.cancel_refund, s.cancel_refund),
+        cancel_late_payment = coalesce(n.cancel_late_payment, s.cancel_late_payment),
+        dispatched_at = CASE WHEN n.cancel_at IS NULL THEN s.dispatched_at END
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
+        id uuid, amount bigint, tax_free bigint, quantity int, order_name text, interval_unit text,
+        interval_count int, anchor_at timestamptz, anchor_index int, status text,
+        consented_amount bigint, next_period_index int, next_renewal_at timestamptz,
+        cancel_at timestamptz, cancel_reason text, cancel_requester text, cancel_refund text,
+        cancel_late_payment text
+    )
+    WHERE s.id = n.id
+    """
+)

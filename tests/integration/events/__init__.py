@@ -1,0 +1,1 @@
+"""Events posted to real servers of this machine."""

@@ -1,0 +1,229 @@
+"""What must be true of the lives of subscriptions: periods, lines, consents, pauses and retries.
+
+Everything is judged from rows and from the gateway's book, never from the domain's own rules.
+"""
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from tests.simulation.checks import Row, Seen, instant_of
+
+# How long before a charge a consent to it may be given, as the default settings have it.
+_CONSENT_GOOD_FOR: Final = timedelta(days=30)
+# Clocks of two processes may differ by this.
+_CLOCKS: Final = timedelta(seconds=60)
+_AGREED: Final = frozenset({"price_increase", "plan_change", "trial_conversion"})
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A period that was invoiced or explained."""
+
+    index: int
+    start_at: datetime
+    end_at: datetime
+    is_billed: bool
+
+
+def lives(seen: Seen) -> list[str]:
+    """Return everything that is wrong with the lives of subscriptions."""
+    return [
+        *_periods(seen),
+        *_lines(seen),
+        *_adjustments(seen),
+        *_consents(seen),
+        *_before_trials_end(seen),
+        *_told_both(seen),
+        *_declines(seen),
+        *_statuses(seen),
+        *_changes(seen),
+    ]
+
+
+def decided_periods(seen: Seen) -> Mapping[str, list[Decided]]:
+    """Return every period that was decided, by subscription, in the order of their indices."""
+    found: dict[str, list[Decided]] = defaultdict(list)
+    for row in seen.rows["invoices"]:
+        start_at, end_at = instant_of(row["period_start_at"]), instant_of(row["period_end_at"])
+        found[row["subscription_id"]].append(
+            Decided(row["period_index"], start_at, end_at, is_billed=True)
+        )
+    for row in seen.of("events", name="period.skipped"):
+        data = row["data"]
+        start_at, end_at = instant_of(data["period_start_at"]), instant_of(data["period_end_at"])
+        found[row["subscription_id"]].append(
+            Decided(data["period_index"], start_at, end_at, is_billed=False)
+        )
+    return {id_: sorted(periods, key=lambda one: one.index) for id_, periods in found.items()}
+
+
+def _periods(seen: Seen) -> Iterator[str]:
+    """Find periods that were decided twice or never, that overlap, or that leave a gap."""
+    periods_of = decided_periods(seen)
+    first = {
+        row["subscription_id"]: row["data"]["first_period_index"]
+        for row in seen.of("events", name="subscription.created")
+    }
+    # Between an end and a return nothing is owed; a pause that keeps the time holds the calendar.
+    back = _instants(seen, "subscription.reactivated")
+    for row in seen.rows["subscriptions"]:
+        id_, periods = row["id"], periods_of.get(row["id"], [])
+        counts = Counter(period.index for period in periods)
+        for index in range(first[id_], row["next_period_index"]):
+            if counts[index] != 1:
+                yield f"period {index} of subscription {id_} was decided {counts[index]} times"
+        for before, after in itertools.pairwise(periods):
+            if after.start_at < before.end_at:
+                yield (
+                    f"periods {before.index} and {after.index} of subscription {id_} overlap:"
+                    f" {after.start_at} is before {before.end_at}"
+                )
+            elif after.start_at > before.end_at and after.start_at not in back[id_]:
+                yield (
+                    f"between periods {before.index} and {after.index} of subscription {id_} is a"
+                    f" gap, from {before.end_at} to {after.start_at}"
+                )
+
+
+def _instants(seen: Seen, name: str) -> Mapping[str, set[datetime]]:
+    found: dict[str, set[datetime]] = defaultdict(set)
+    for row in seen.of("events", name=name):
+        found[row["subscription_id"]].add(instant_of(row["data"]["at"]))
+    return found
+
+
+def _lines(seen: Seen) -> Iterator[str]:
+    """Find invoices whose lines do not add up to what is owed."""
+    for row in seen.rows["invoices"]:
+        amount = sum(line["amount"] for line in row["lines"])
+        tax_free = sum(line["tax_free"] for line in row["lines"])
+        if (amount, tax_free) != (row["amount"], row["tax_free"]):
+            yield (
+                f"invoice {row['id']} is of {row['amount']} ({row['tax_free']} tax-free), its lines"
+                f" of {amount} ({tax_free})"
+            )
+
+
+def _adjustments(seen: Seen) -> Iterator[str]:
+    """Find credits and prorations of which more or less was used than there was."""
+    used: dict[int, list[int]] = defaultdict(list)
+    for row in seen.rows["invoices"]:
+        for line in row["lines"]:
+            if line["adjustment_id"] is not None:
+                used[line["adjustment_id"]].append(abs(line["amount"]))
+    for row in seen.rows["adjustments"]:
+        spent = used[row["id"]]
+        if row["kind"] != "discount" and sum(spent) + row["amount_left"] != row["amount"]:
+            yield (
+                f"adjustment {row['id']} ({row['kind']}) is of {row['amount']}: {sum(spent)} were"
+                f" used, {row['amount_left']} are left"
+            )
+
+
+def _consents(seen: Seen) -> Iterator[str]:
+    """Find periods that cost more than their buyer had agreed to."""
+    given: dict[str, list[Row]] = defaultdict(list)
+    for row in seen.rows["consents"]:
+        given[row["subscription_id"]].append(row)
+    agreed = {
+        row["subscription_id"]: 0
+        if row["data"].get("trial_end_at")
+        else row["data"]["amount"] * row["data"].get("quantity", 1)
+        for row in seen.of("events", name="subscription.created")
+    }
+    invoices = sorted(seen.rows["invoices"], key=lambda row: int(row["period_index"]))
+    for row in invoices:
+        id_, start_at = row["subscription_id"], instant_of(row["period_start_at"])
+        asked = sum(line["amount"] for line in row["lines"] if line["kind"] == "recurring")
+        if asked > agreed[id_] and not _is_agreed(given[id_], asked, start_at):
+            yield (
+                f"invoice {row['id']} asks for {asked} won, its buyer agreed to {agreed[id_]}"
+                " and nothing else"
+            )
+        agreed[id_] = max(agreed[id_], asked)
+
+
+def _is_agreed(given: Sequence[Row], amount: int, start_at: datetime) -> bool:
+    """Say whether a consent covers an amount; one to terms that begin at once lasts."""
+    for consent in given:
+        given_at = instant_of(consent["given_at"])
+        is_in_time = start_at - _CONSENT_GOOD_FOR <= given_at <= start_at + _CLOCKS
+        lasts = consent["kind"] in {"plan_change", "sign_up"} and given_at <= start_at + _CLOCKS
+        if consent["amount_after"] >= amount and (
+            lasts or (is_in_time and consent["kind"] in _AGREED)
+        ):
+            return True
+    return False
+
+
+def _before_trials_end(seen: Seen) -> Iterator[str]:
+    """Find periods that were billed while they were to be free."""
+    free = {
+        row["id"]: instant_of(row["trial_end_at"])
+        for row in seen.rows["subscriptions"]
+        if row["trial_end_at"] is not None
+    }
+    for row in seen.rows["invoices"]:
+        until = free.get(row["subscription_id"])
+        if until is not None and instant_of(row["period_start_at"]) < until:
+            yield f"invoice {row['id']} begins at {row['period_start_at']}, free until {until}"
+
+
+def _told_both(seen: Seen) -> Iterator[str]:
+    """Find periods of which both success and failure were told."""
+    told: dict[int, set[str]] = defaultdict(set)
+    for row in seen.rows["events"]:
+        if row["name"] in {"invoice.paid", "invoice.uncollectible"}:
+            told[row["data"]["invoice_id"]].add(row["name"])
+    for invoice_id, names in told.items():
+        if len(names) > 1:
+            yield f"invoice {invoice_id} was told as paid and as uncollectible"
+
+
+def _declines(seen: Seen) -> Iterator[str]:
+    """Find invoices whose count of declines is not that of our own attempts."""
+    declined: Counter[int] = Counter()
+    for row in seen.of("payment_attempts", status="declined"):
+        if row["origin"] == "schedule":
+            declined[row["invoice_id"]] += 1
+    for row in seen.rows["invoices"]:
+        if row["declines"] != declined[row["id"]]:
+            yield (
+                f"invoice {row['id']} counts {row['declines']} declines, {declined[row['id']]}"
+                " attempts of ours were declined"
+            )
+
+
+def _statuses(seen: Seen) -> Iterator[str]:
+    """Find subscriptions whose status and waiting contradict each other."""
+    for row in seen.rows["subscriptions"]:
+        if row["status"] == "trialing" and instant_of(row["trial_end_at"]) < seen.now - _CLOCKS:
+            ends = row["cancel_at"] is not None
+            if not ends:
+                yield f"subscription {row['id']} is still in a trial that was over"
+        resume_at = row["resume_at"]
+        if row["status"] == "paused" and resume_at and instant_of(resume_at) < seen.now - _CLOCKS:
+            ends = row["cancel_at"] and instant_of(row["cancel_at"]) <= seen.now
+            if not ends:
+                yield f"subscription {row['id']} is still paused, to be resumed at {resume_at}"
+
+
+def _changes(seen: Seen) -> Iterator[str]:
+    """Find changes that were due with a period that has begun and were not decided."""
+    asked_at = {
+        row["data"]["change_id"]: instant_of(row["data"]["at"])
+        for row in seen.of("events", name="subscription.change_scheduled")
+    }
+    begun: dict[str, datetime] = {}
+    for row in seen.rows["invoices"]:
+        start_at = instant_of(row["period_start_at"])
+        begun[row["subscription_id"]] = max(begun.get(row["subscription_id"], start_at), start_at)
+    for row in seen.of("agreement_changes", status="pending"):
+        last = begun.get(row["subscription_id"])
+        effective_at, at = instant_of(row["effective_at"]), asked_at[row["id"]]
+        if last is not None and effective_at <= last and at < last - _CLOCKS:
+            yield f"change {row['id']} was due at {effective_at} and is still pending"

@@ -1,0 +1,5 @@
+"""Whoever tells stories of years."""
+
+from tests.support.storytelling import Tell, runner, story, story_url
+
+__all__ = ["Tell", "runner", "story", "story_url"]

@@ -1,0 +1,97 @@
+"""What an invoice is made of: lines that add up, whatever is set against what."""
+
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.billing.errors import InvalidLinesError
+from shared.billing.lines import (
+    Adjustment,
+    AdjustmentKind,
+    Bill,
+    Line,
+    LineKind,
+    bill,
+    sum_of,
+)
+from shared.billing.money import Price
+from tests.unit.billing import renewals
+
+ADJUSTMENTS: Final = st.lists(renewals.CREDITS | renewals.DISCOUNTS, max_size=5)
+
+
+def billed(price: Price, *adjustments: Adjustment) -> Bill:
+    return bill(price, "달마다 한 달", 1, adjustments)
+
+
+@given(renewals.PRICES, ADJUSTMENTS)
+def test_the_lines_add_up_to_the_total_and_no_part_is_above_its_whole(
+    price: Price, adjustments: list[Adjustment]
+) -> None:
+    owed = billed(price, *adjustments)
+    assert sum_of(owed.lines) == owed.total
+    assert owed.lines[0].amount == price.amount
+    for line in owed.lines:
+        assert abs(line.tax_free) <= abs(line.amount)
+        assert line.amount * line.tax_free >= 0
+
+
+@given(renewals.PRICES, ADJUSTMENTS)
+def test_the_order_in_which_adjustments_are_named_does_not_matter(
+    price: Price, adjustments: list[Adjustment]
+) -> None:
+    assert billed(price, *adjustments) == billed(price, *reversed(adjustments))
+
+
+@given(renewals.PRICES, renewals.CREDITS)
+def test_what_is_taken_and_what_is_left_are_what_was_given(
+    price: Price, given_once: Adjustment
+) -> None:
+    owed = billed(price, given_once)
+    (after,) = owed.left
+    taken = abs(owed.total.amount - price.amount)
+    assert taken + after.left.amount == given_once.left.amount
+    assert after.is_open == (after.left.amount > 0)
+
+
+@pytest.mark.parametrize(
+    ("price", "credit", "left"),
+    [
+        pytest.param(Price(1, 1), Price(1), Price(0), id="all of it"),
+        pytest.param(Price(10, 10), Price(15, 5), Price(5), id="a part of it"),
+        pytest.param(Price(10), Price(15, 15), Price(5, 5), id="the other way round"),
+    ],
+)
+def test_a_credit_can_be_set_against_what_is_taxed_otherwise(
+    price: Price, credit: Price, left: Price
+) -> None:
+    """Its tax-free part once fell below nothing, and the subscription was renewed no more."""
+    given_once = Adjustment(1, AdjustmentKind.CREDIT, "사과의 뜻", credit)
+    owed = billed(price, given_once)
+    assert owed.total == Price(0)
+    assert [adjustment.left for adjustment in owed.left] == [left]
+
+
+def test_a_discount_comes_before_a_charge_and_a_credit_last() -> None:
+    owed = billed(
+        Price(10_000),
+        renewals.credit(1_000),
+        Adjustment(2, AdjustmentKind.PRORATION_CHARGE, "정산", Price(2_000)),
+        renewals.discount(50, 1),
+    )
+    assert [line.amount for line in owed.lines] == [10_000, -5_000, 2_000, -1_000]
+
+
+def test_what_is_used_up_is_on_no_line() -> None:
+    over = Adjustment(1, AdjustmentKind.DISCOUNT, "할인", Price(1_000), periods_left=0)
+    owed = billed(Price(10_000), over)
+    assert (len(owed.lines), owed.left) == (1, ())
+
+
+@pytest.mark.parametrize(("amount", "tax_free"), [(-1, 0), (5, 6), (5, -1)])
+def test_lines_that_cannot_be_owed_are_refused(amount: int, tax_free: int) -> None:
+    line = Line(LineKind.CREDIT, "사과의 뜻", amount, tax_free)
+    with pytest.raises(InvalidLinesError, match="must add up to 0 won or more"):
+        sum_of([line])

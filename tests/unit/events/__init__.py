@@ -1,0 +1,1 @@
+"""What is decided about events on their way out, without a network."""

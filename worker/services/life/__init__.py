@@ -1,0 +1,1 @@
+"""The life of a subscription as merchants steer it: one verb a module, rows only."""
