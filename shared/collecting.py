@@ -42,9 +42,7 @@ class CollectingSettings(BaseSettings):
 
     dunning_enabled: bool = True
     dunning_delays_s: tuple[Seconds, ...] = _seconds(DELAYS)
-    dunning_class_delays_s: dict[DeclineClass, tuple[Seconds, ...]] = {
-        decline_class: _seconds(delays) for decline_class, delays in CLASS_DELAYS.items()
-    }
+    dunning_class_delays_s: dict[DeclineClass, tuple[Seconds, ...] | None] = {}
     decline_markers: dict[DeclineClass, tuple[str, ...]] = {}
     dunning_pay_days: tuple[int, ...] = PAY_DAYS
     dunning_pay_day_within_days: Annotated[int, Field(ge=0, le=31)] = 3
@@ -70,10 +68,7 @@ class CollectingSettings(BaseSettings):
         return DunningPolicy(
             _durations(self.dunning_delays_s),
             self.dunning_terminal_action,
-            class_delays={
-                decline_class: _durations(delays)
-                for decline_class, delays in self.dunning_class_delays_s.items()
-            },
+            class_delays=self._class_delays,
             known=known_by(self.decline_markers),
             pay_days=self.dunning_pay_days,
             pay_day_within=self.dunning_pay_day_within_days,
@@ -83,6 +78,20 @@ class CollectingSettings(BaseSettings):
             enabled=self.dunning_enabled,
             retries_max=self.dunning_retries_max,
         )
+
+    @property
+    def _class_delays(self) -> dict[DeclineClass, tuple[timedelta, ...]]:
+        """Return the schedules that differ from the general one.
+
+        Who tries nothing again by the general one does not by ours for a class either.
+        """
+        schedules = dict(CLASS_DELAYS) if self.dunning_delays_s else {}
+        for decline_class, delays in self.dunning_class_delays_s.items():
+            if delays is None:
+                schedules.pop(decline_class, None)
+            else:
+                schedules[decline_class] = _durations(delays)
+        return schedules
 
 
 def _bank_holidays() -> DayOff:

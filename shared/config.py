@@ -81,6 +81,9 @@ class ReceiverSettings(BaseSettings):
 class Settings(ReceiverSettings, CollectingSettings):
     """Everything that differs between installations; ``.env.example`` explains each."""
 
+    # Of several bases the last one's would hold, and it reads no prefix.
+    model_config = ReceiverSettings.model_config
+
     database_url: Secret
 
     portone_base_url: str = "https://api.iamport.kr"

@@ -209,15 +209,15 @@ def _worker(stack: Stack, name: str, app: str, queues: Sequence[str], threads: i
 
 
 def charge_worker(stack: Stack, number: int) -> Child:
-    """A worker of the queues that move money and speak to readers of events; not started."""
-    queues = ("billing.charge", "billing.inquiry", "billing.refund", "billing.event")
+    """A worker of the queues that move money; not started."""
+    queues = ("billing.charge", "billing.inquiry", "billing.refund")
     return _worker(stack, f"charge{number}", "worker.app", queues, threads=16)
 
 
 def command_worker(stack: Stack) -> Child:
-    """A worker of what others ask for and say, so that a flood delays no charge; not started."""
-    queues = ("billing.command", "billing.webhook")
-    return _worker(stack, "command", "worker.app", queues, threads=8)
+    """A worker of what others ask for, say and are told, which delays no charge; not started."""
+    queues = ("billing.command", "billing.webhook", "billing.event")
+    return _worker(stack, "command", "worker.app", queues, threads=16)
 
 
 def scan_worker(stack: Stack) -> Child:

@@ -1,57 +1,49 @@
 """Live through years in a minute: ``python -m deploy.timetravel --years 2``."""
 
 import argparse
-import asyncio
-import gc
 import json
+import os
+import re
 import sys
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
 from rich.console import Console
 
+from deploy.launcher.children import Child
 from deploy.launcher.directories import scratch_directory
 from deploy.launcher.errors import LauncherError
 from deploy.live import LiveView
-from deploy.timetravel import audit, ledger, plan, rows
-from deploy.timetravel.gateway import IMP_KEY, IMP_SECRET, Book, HttpGateway, sandbox_process
-from deploy.timetravel.machine import Machine, StuckError
-from deploy.timetravel.server import private_database
-from deploy.timetravel.traveller import Traveller
-from shared.clock import FixedClock
-from shared.config import Settings
-from shared.db.engine import connect
-from worker.bootstrap import gateway_settings
-from worker.gateway.adapter import PortOneGateway
-from worker.gateway.client import PortOne
+from deploy.timetravel import part
+from deploy.timetravel.gateway import CHECKOUT
+from deploy.timetravel.ledger import table_of
+from deploy.timetravel.machine import StuckError
+from deploy.timetravel.outcome import Outcome, together
 
 _SHOWN_MAX: Final = 20
 _SUBSCRIPTIONS_MAX: Final = 100_000
 _YEARS_MAX: Final = 20.0
 _STEP_HOURS_MAX: Final = 24 * 31.0
-# Of what the gateway does to a charge whose buyer pays as a rule.
-_RATES: Final = {"declined": 0.02, "lost_reply": 0.003, "lost_request": 0.003, "bad_gateway": 0.002}
+_PROCESSES_MAX: Final = 16
+_POLL_S: Final = 0.25
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+# The ledger's columns take so much; a terminal decides for itself.
+_WIDTH: Final = 120
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Live, print the ledger and the last line; 1 if anything was violated."""
     options = _parser().parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    # Rows of years are not garbage: without this, every full collection walks all of them.
-    gc.set_threshold(50_000, 50, 1_000)
     try:
-        if sys.platform == "win32":  # where there is no uvloop; the standard loop is only slower
-            return asyncio.run(_run(options))
-        import uvloop  # noqa: PLC0415
-
-        return uvloop.run(_run(options))
+        if options.part is not None:
+            return part.run(options)
+        return _live(options)
     except LauncherError as error:
-        print(f"simulate: {error.problem}; {error.remedy}", file=sys.stderr)
+        print(f"simulate: {error.problem}\n{error.remedy}", file=sys.stderr)
         return 2
     except StuckError as error:
         print(f"simulate: {error}", file=sys.stderr)
@@ -60,113 +52,100 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-async def _run(options: argparse.Namespace) -> int:
+def _live(options: argparse.Namespace) -> int:
+    """Have the parts lived side by side, and report on all of them."""
     console = Console(highlight=False, stderr=options.json)
+    if not console.is_terminal:
+        console.width = _WIDTH
     started_s = time.monotonic()
-    with scratch_directory() as scratch:
-        async with (
-            private_database(scratch) as database_url,
-            sandbox_process(scratch / "logs" / "sandbox.log") as (sandbox_url, gateway),
-            _machine(database_url, sandbox_url) as machine,
-        ):
-            await gateway.settings(seed=options.seed, rates=_RATES, token_ttl_s=86_400)
-            traveller = _traveller(machine, gateway, options)
-            await _travel(console, traveller, options)
-            book = await gateway.book()
-            async with machine.database.transaction() as connection:
-                found = await rows.read(connection)
-    wrong = audit.violations(found, book, machine.now)
-    lived = ledger.ledger_of(found, book)
-    seconds = time.monotonic() - started_s
-    _report(console, machine, lived, wrong, options, _said(traveller, book, seconds))
-    counts = " ".join(f"{name}={count}" for name, count in lived.counts.items())
-    print(f"simulate: {counts} violations={len(wrong)}", flush=True)
-    return 1 if wrong else 0
-
-
-@asynccontextmanager
-async def _machine(database_url: str, sandbox_url: str) -> AsyncIterator[Machine]:
-    """Yield an installation on these servers, whose clock stands at the beginning."""
-    settings = Settings.model_validate(
-        {
-            "database_url": database_url,
-            "redis_url": "redis://nobody-is-asked",
-            "portone_base_url": sandbox_url,
-            "portone_imp_key": IMP_KEY,
-            "portone_imp_secret": IMP_SECRET,
-            "portone_pg": "naverpay",
-            "charge_batch_size": 500,
-            "relay_rows_max": 10_000,
-        }
-    )
-    clock = FixedClock(plan.START_AT)
-    database = connect(database_url, connections_max=settings.database_connections_max)
-    client = PortOne(gateway_settings(settings), clock=clock)
-    try:
-        gateway = PortOneGateway(client, send_window_s=settings.send_window_s, clock=clock)
-        yield Machine(settings, database, gateway, clock)
-    finally:
-        await client.aclose()
-        await database.aclose()
-
-
-def _traveller(machine: Machine, gateway: HttpGateway, options: argparse.Namespace) -> Traveller:
-    lives = plan.lives(options.subscriptions, options.seed, options.years)
-    return Traveller(machine, gateway, lives, plan.merchant_deeds(options.seed, options.years))
-
-
-async def _travel(console: Console, traveller: Traveller, options: argparse.Namespace) -> None:
-    until = plan.START_AT + timedelta(days=365 * options.years)
-
-    with LiveView(console, refreshes_per_s=4, line_every_s=10) as view:
-
-        def show(now: datetime) -> None:
-            view.show(lambda: f"{now:%Y-%m-%d}", lambda: f"simulate: {now:%Y-%m-%d}")
-
-        traveller.passed = show
-        await traveller.travel(until, timedelta(hours=options.step))
-
-
-def _said(traveller: Traveller, book: Book, seconds: float) -> dict[str, object]:
-    """Return what of the run itself is worth knowing."""
-    endings = Counter(traveller.machine.endings)
-    return {
-        "seconds": round(seconds, 1),
-        "looks": traveller.looks,
-        "charges": len(book),
-        "events": traveller.machine.told.count,
-        "commands": {f"{task} {end}": count for (task, end), count in sorted(endings.items())},
-    }
-
-
-def _report(
-    console: Console,
-    machine: Machine,
-    lived: ledger.Ledger,
-    wrong: Sequence[str],
-    options: argparse.Namespace,
-    said: dict[str, object],
-) -> None:
+    outcome = together(_parts(options, console))
+    seconds = round(time.monotonic() - started_s, 1)
     if options.json:
-        told = {**lived.as_json(), **said, "violations": list(wrong)}
-        print(json.dumps(told, ensure_ascii=False))
-        return
-    console.print(ledger.table_of(lived))
-    for name, value in said.items():
-        console.print(f"{name}: {value}")
-    console.print(f"from {plan.START_AT:%Y-%m-%d} to {machine.now:%Y-%m-%d}, seed {options.seed}")
-    for sentence in wrong[:_SHOWN_MAX]:
+        print(json.dumps({**outcome.as_json(), "seconds": seconds}, ensure_ascii=False))
+    else:
+        _report(console, outcome, seconds, options.seed)
+    print(outcome.line, flush=True)
+    return 1 if outcome.violations else 0
+
+
+def _parts(options: argparse.Namespace, console: Console) -> list[Outcome]:
+    options.processes = min(options.processes, options.subscriptions)
+    with scratch_directory() as scratch:
+        children = [
+            Child(
+                f"part {number + 1}",
+                [sys.executable, "-m", "deploy.timetravel", *_passed_on(options, number)],
+                log=scratch / f"part-{number}.log",
+                env=dict(os.environ),
+                cwd=CHECKOUT,
+            )
+            for number in range(options.processes)
+        ]
+        try:
+            for child in children:
+                child.start()
+            _watch(console, children)
+            return [_outcome_of(child) for child in children]
+        finally:
+            for child in children:
+                if child.is_alive:
+                    child.stop()
+
+
+def _passed_on(options: argparse.Namespace, number: int) -> list[str]:
+    names = ("years", "subscriptions", "seed", "step", "processes")
+    said = [word for name in names for word in (f"--{name}", str(getattr(options, name)))]
+    return [*said, "--part", str(number)]
+
+
+def _watch(console: Console, children: Sequence[Child]) -> None:
+    """Show how far they are until all have ended."""
+    with LiveView(console, refreshes_per_s=4, line_every_s=10) as view:
+        while any(child.is_alive for child in children):
+            line = "simulate: " + min(map(_progress, children))
+            view.show(partial(str, line), partial(str, line))
+            time.sleep(_POLL_S)
+
+
+def _progress(child: Child) -> str:
+    """Return the last day that a part has told."""
+    days = [line for line in child.tail() if _DAY.fullmatch(line)]
+    return days[-1] if days else "0000-00-00"
+
+
+def _outcome_of(child: Child) -> Outcome:
+    """Return what a part told when it ended well.
+
+    Raises:
+        LauncherError: It ended otherwise; the text has its last words.
+    """
+    if child.wait(10) != 0:
+        raise child.death()
+    return Outcome.of_json(json.loads(child.output().splitlines()[-1]))
+
+
+def _report(console: Console, outcome: Outcome, seconds: float, seed: int) -> None:
+    console.print(table_of(outcome.ledger))
+    commands = ", ".join(f"{name} {count}" for name, count in sorted(outcome.commands.items()))
+    console.print(f"commands: {commands}")
+    console.print(
+        f"{outcome.charges:,} records in the gateway's book, {outcome.events:,} events told,"
+        f" {outcome.looks:,} looks, {seconds:.0f} s, seed {seed}"
+    )
+    for sentence in outcome.violations[:_SHOWN_MAX]:
         console.print(f"[red]{sentence}[/]")
-    if len(wrong) > _SHOWN_MAX:
-        console.print(f"[red]and {len(wrong) - _SHOWN_MAX} more[/]")
+    if len(outcome.violations) > _SHOWN_MAX:
+        console.print(f"[red]and {len(outcome.violations) - _SHOWN_MAX} more[/]")
 
 
-def _number(kind: type[int] | type[float], least: float, most: float) -> object:
-    def read(said: str) -> float:
+def _number(
+    kind: type[int] | type[float], least: float, most: float
+) -> Callable[[str], int | float]:
+    def read(said: str) -> int | float:
         try:
             value = kind(said)
         except ValueError:
-            value = kind(-1)
+            value = least - 1
         if not least <= value <= most:
             message = f"must be a number from {least:g} to {most:g}, not {said!r}"
             raise argparse.ArgumentTypeError(message)
@@ -180,7 +159,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="simulate",
         description=(
             "Lives through years on a test clock: the real scans, services and tables on an empty"
-            " PostgreSQL of its own, against the sandbox in a process of its own."
+            " PostgreSQL, against the sandbox in a process of its own. The lives are dealt out to"
+            " as many processes as there are cores, each with an installation of its own."
         ),
         epilog=(
             "The last line counts every period that began once: paid, in dunning (its invoice is"
@@ -192,20 +172,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--years", type=_number(float, 0.01, _YEARS_MAX), default=2.0, help="how long (2)")
-    add(
-        "--subscriptions",
-        type=_number(int, 1, _SUBSCRIPTIONS_MAX),
-        default=1_000,
-        help="how many (1000)",
-    )
+    whole = _number(int, 1, _SUBSCRIPTIONS_MAX)
+    add("--subscriptions", type=whole, default=1_000, help="how many (1000)")
     add("--seed", type=_number(int, 0, 2**32), default=1, help="the same seed, the same lives (1)")
     add(
         "--step",
         type=_number(float, 0.01, _STEP_HOURS_MAX),
-        default=24.0,
-        help="how many hours lie between two looks at least (24)",
+        default=48.0,
+        help="how many hours lie between two looks at least (48)",
+    )
+    add(
+        "--processes",
+        type=_number(int, 1, _PROCESSES_MAX),
+        default=max(1, min(_PROCESSES_MAX, os.cpu_count() or 1)),
+        help="how many installations live side by side (one a core)",
     )
     add("--json", action="store_true", help="the ledger for machines, in one line before the last")
+    add("--part", type=int, help=argparse.SUPPRESS)
     return parser
 
 

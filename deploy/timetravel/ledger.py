@@ -42,6 +42,11 @@ class Month:
     paid_won: int = 0
     refunded_won: int = 0
 
+    def __add__(self, other: "Month") -> "Month":
+        """Return both together."""
+        mine, theirs = asdict(self), asdict(other)
+        return Month(**{name: mine[name] + theirs[name] for name in mine})
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -52,11 +57,7 @@ class Ledger:
     @property
     def total(self) -> Month:
         """All months together."""
-        total = Month()
-        for month in self.months.values():
-            for name, value in asdict(month).items():
-                setattr(total, name, getattr(total, name) + value)
-        return total
+        return sum(self.months.values(), Month())
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -106,9 +107,9 @@ def table_of(ledger: Ledger) -> Table:
     """Return the ledger for people."""
     table = Table(title="The ledger, by the month in which a period began", title_justify="left")
     names = list(Month.__dataclass_fields__)
-    table.add_column("month")
+    table.add_column("month", no_wrap=True)
     for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(name.replace("_won", " ₩"), justify="right", no_wrap=True)
     lines: Sequence[tuple[str, Month]] = sorted(ledger.months.items())
     for label, month in lines:
         table.add_row(label, *(f"{getattr(month, name):,}" for name in names))

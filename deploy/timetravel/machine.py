@@ -143,18 +143,20 @@ class Machine:
 
     # What the processes do.
 
-    async def look(self, *, at_all: bool = False) -> None:
+    async def look(self, *, at_all: bool = False, also: Sequence[str] = ()) -> None:
         """Have everything worked that is due, and whatever comes of it.
 
         Args:
             at_all: Let every scan look, and not only those that the rows seem to wait for.
+            also: Scans that look whether the rows seem to wait for them or not.
 
         Raises:
             StuckError: The same stays due however often it is looked for.
         """
         await self.work()
-        if at_all and not self.scans_are_down:
-            for name in SCANS:
+        first = SCANS if at_all else also
+        if first and not self.scans_are_down:
+            for name in first:
                 await self._scan(name)
             await self.work()
         due: Sequence[str] = ()

@@ -9,16 +9,18 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from shared.config import Settings
 from shared.db.engine import Database
 
 # An end that awaits something looks again and again; here it is looked at every so often.
-_AWAITED_S: Final = 3600
-_AGAIN: Final = "dispatched_at + :again * interval '1 second'"
+_WORDS: Final = {
+    "AWAITED": "3600",
+    "AGAIN": "dispatched_at + :again * interval '1 second'",
+}
 _DUE: Final[Mapping[str, str]] = MappingProxyType(
-    {  # made of constants only
+    {
         "renew": """
             SELECT min(next_renewal_at) FROM subscriptions
             WHERE next_renewal_at IS NOT NULL
@@ -27,37 +29,39 @@ _DUE: Final[Mapping[str, str]] = MappingProxyType(
             SELECT min(resume_at) FROM subscriptions
             WHERE status = 'paused' AND resume_at IS NOT NULL
               AND (cancel_at IS NULL OR cancel_at > resume_at)""",
+        # These two are never waited for: nobody listens here, and notices are given at every look.
         "notices": "SELECT CAST(NULL AS timestamptz)",
-        "dispatch": f"""
-            SELECT min(greatest(i.next_attempt_at, i.{_AGAIN},
+        "deliver": "SELECT CAST(NULL AS timestamptz)",
+        "dispatch": """
+            SELECT min(greatest(i.next_attempt_at, i.AGAIN,
                 (SELECT max(held_until) FROM gateway_holds)))
             FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id
             WHERE i.status = 'open' AND i.next_attempt_at IS NOT NULL
               AND (s.cancel_at IS NULL OR s.cancel_at > :now OR s.closed_at IS NOT NULL)""",
-        "inquire": f"""
-            SELECT min(greatest(inquire_at, {_AGAIN}))
+        "inquire": """
+            SELECT min(greatest(inquire_at, AGAIN))
             FROM payment_attempts WHERE status IN ('claimed', 'unknown')""",
-        "refund": f"""
-            SELECT min(greatest(coalesce(inquire_at, next_send_at), {_AGAIN},
+        "refund": """
+            SELECT min(greatest(coalesce(inquire_at, next_send_at), AGAIN,
                 CASE WHEN next_send_at IS NOT NULL
                     THEN (SELECT max(held_until) FROM gateway_holds) END))
             FROM refunds r WHERE status IN ('waiting', 'claimed', 'unknown') AND NOT EXISTS (
                 SELECT FROM refunds o WHERE o.payment_id = r.payment_id AND o.status = 'parked')""",
-        "end": f"""
+        "end": """
             SELECT least(
-                (SELECT min(greatest(cancel_at, {_AGAIN})) FROM subscriptions
+                (SELECT min(greatest(cancel_at, AGAIN)) FROM subscriptions
                  WHERE cancel_at IS NOT NULL AND closed_at IS NULL AND status <> 'canceled'),
                 (SELECT min(coalesce(
-                     dispatched_at + {_AWAITED_S} * interval '1 second', to_timestamp(0)))
+                     dispatched_at + AWAITED * interval '1 second', to_timestamp(0)))
                  FROM subscriptions WHERE closed_at IS NULL AND status = 'canceled'))""",
-        "hints": f"""
-            SELECT min(greatest(next_read_at, {_AGAIN}))
+        "hints": """
+            SELECT min(greatest(next_read_at, AGAIN))
             FROM hints WHERE next_read_at IS NOT NULL""",
-        "windows": f"""
-            SELECT min(greatest(next_step_at, {_AGAIN}))
+        "windows": """
+            SELECT min(greatest(next_step_at, AGAIN))
             FROM windows WHERE next_step_at IS NOT NULL""",
-        "remove": f"""
-            SELECT min(coalesce({_AGAIN}, to_timestamp(0)))
+        "remove": """
+            SELECT min(coalesce(AGAIN, to_timestamp(0)))
             FROM billing_keys WHERE status = 'deleting'""",
         "relay": """
             SELECT CASE WHEN (SELECT count(*) FROM
@@ -67,7 +71,16 @@ _DUE: Final[Mapping[str, str]] = MappingProxyType(
 )
 # By their places in the composition root, in the order in which they look.
 SCANS: Final = tuple(_DUE)
-_STATEMENT = text(" UNION ALL ".join(f"SELECT '{name}', ({sql})" for name, sql in _DUE.items()))
+
+
+def _statement() -> TextClause:
+    sql = " UNION ALL ".join(f"SELECT '{name}', ({due})" for name, due in _DUE.items())
+    for word, meaning in _WORDS.items():
+        sql = sql.replace(word, meaning)
+    return text(sql)
+
+
+_STATEMENT = _statement()
 
 
 class Outlook:

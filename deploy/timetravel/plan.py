@@ -134,7 +134,7 @@ def _habits(dice: random.Random, id_: UUID, start_at: datetime, span: timedelta)
         yield Deed(some_day(), "credit", id_, {"credit": dice.choice((500, 20_000))})
     if _happens(dice, "pause"):
         at, length = some_day(), timedelta(days=dice.choice((3, 20, 75)))
-        wishes = {
+        wishes: dict[str, Any] = {
             "when": dice.choice(("now", "now", "period_end")),
             "keeps": dice.choice(("calendar", "time")),
         }

@@ -17,7 +17,7 @@ _SETTINGS: Final = {
     "synchronous_commit": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "shared_buffers": "256MB",
+    "shared_buffers": "128MB",
     "max_wal_size": "4GB",
     "autovacuum_naptime": "5s",
     "jit": "off",

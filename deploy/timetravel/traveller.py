@@ -38,6 +38,8 @@ _ORDER_NAME: Final = "슬림 요금제"
 _TOLD_AT: Final = 5_000
 # Every scan looks this often, whether the rows seem to wait for it or not.
 _FULL_LOOK_EVERY: Final = timedelta(days=7)
+# What it tells comes before what it tells of: it is not waited for by any row.
+_ALSO: Final = ("notices",)
 # Once nothing is asked any more, unknown outcomes and ends have this long to come out.
 _AFTERMATH: Final = timedelta(days=2)
 _BY_HAND: Final = {"reason": _REASON, "requester": "customer"}
@@ -108,7 +110,7 @@ class Traveller:
 
     async def _look(self, *, at_all: bool) -> None:
         self.looks += 1
-        await self.machine.look(at_all=at_all)
+        await self.machine.look(at_all=at_all, also=_ALSO)
 
     # Deeds.
 

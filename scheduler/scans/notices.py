@@ -20,7 +20,7 @@ from shared.billing.subscription import Subscription
 from shared.clock import Clock
 from shared.db import notices, outbox, renewals
 from shared.db.engine import Database
-from shared.db.subscriptions import DueSubscriptions
+from shared.db.renewals import DueSubscriptions
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.errors import BillingError
 from shared.billing.renewal import NOTHING, Renewal, RenewalPolicies, renew
 from shared.clock import Clock
-from shared.db import renewals, subscriptions
+from shared.db import renewals
 from shared.db.engine import Database
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class RenewSubscriptions:
     async def _renew(self, connection: AsyncConnection, limit: int) -> Renewed:
         """Renew one lot: invoices, events and the next renewal commit together."""
         now = self.clock.now()
-        due = await subscriptions.lock_due(connection, limit, now)
+        due = await renewals.lock_due(connection, limit, now)
         gathered = await renewals.gather(connection, due.countable, now)
         faulty = {**due.faulty, **gathered.faulty}
         done: list[Renewal] = []
@@ -68,7 +68,7 @@ class RenewSubscriptions:
         if faulty:
             for subscription_id, fault in faulty.items():
                 log.error("renewal_impossible", subscription_id=str(subscription_id), fault=fault)
-            await subscriptions.postpone(connection, list(faulty), now + _POSTPONED_FOR)
+            await renewals.postpone(connection, list(faulty), now + _POSTPONED_FOR)
         opened = await renewals.write(connection, done, now)
         for renewal in done:
             _alert(renewal)

@@ -8,9 +8,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.billing.calendar import BillingCycle, Period
 from shared.billing.errors import InvalidCancellationError
+from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
+from shared.billing.pause import PauseKeeps, time_left
 from shared.billing.refund import Requester, part_of, require_reason
 from shared.billing.rules import InquiryPolicy
+from shared.billing.subscription import Subscription
 
 
 class CancelWhen(enum.StrEnum):
@@ -76,6 +79,38 @@ def running_period_end(cycle: BillingCycle, now: datetime) -> datetime:
         InvalidCycleError: The next period lies beyond the calendar.
     """
     return cycle.period(cycle.index_at(now) + 1).start_at
+
+
+def end_of_use(subscription: Subscription, now: datetime) -> datetime:
+    """Return when an end comes that waits for what was paid for to be used.
+
+    A free trial is over when it ends, whenever the first period would have begun. In a pause that
+    keeps the calendar a period that was paid for before it goes on; one that was skipped is no
+    reason to wait. A pause that keeps the time has no end of a period: the end is now if nothing is
+    left to be used.
+
+    Raises:
+        InvalidCancellationError: The pause keeps days that were paid for.
+        InvalidCycleError: The next period lies beyond the calendar.
+    """
+    cycle, index = subscription.agreement.cycle, subscription.next_period_index
+    trial_end_at, pause_at = subscription.agreement.trial_end_at, subscription.pause_at
+    if subscription.status is SubscriptionStatus.TRIALING and trial_end_at and now < trial_end_at:
+        return trial_end_at
+    if subscription.status is not SubscriptionStatus.PAUSED or pause_at is None:
+        return running_period_end(cycle, now)
+    if subscription.pause_keeps is PauseKeeps.TIME:
+        if time_left(cycle, index, pause_at):
+            message = (
+                "the pause keeps what is left of the period, so it does not end before the"
+                " subscription is resumed: resume it first, or cancel now, with a refund pro_rata"
+                " if what is left shall go back"
+            )
+            raise InvalidCancellationError(message)
+        return now
+    running = cycle.index_at(now)
+    was_skipped = running >= cycle.anchor_index and cycle.period(running).start_at >= pause_at
+    return now if was_skipped else running_period_end(cycle, now)
 
 
 def refund_of(

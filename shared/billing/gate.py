@@ -132,11 +132,11 @@ class Gate:
         What is asked for without the changes, too (``than``), is not looked at here.
         """
         agreed = max(than, 0 if self.is_free else self.consented_amount)
-        is_more_often = after.cycle.interval.average < before.cycle.interval.average
-        if after.total.amount <= agreed and not (is_more_often and after.total.amount):
+        amount = after.total.amount
+        if amount <= agreed and not (amount and _is_more_often(before, after)):
             return True
         return any(
-            is_given(self.policy, self.consents, kind, after.total.amount, period.start_at)
+            is_given(self.policy, self.consents, kind, amount, period.start_at)
             for kind in self._kinds(due)
         )
 
@@ -155,6 +155,13 @@ class Gate:
     ) -> MissingConsent:
         kind = self._kinds([change] if change else [])[-1]
         return MissingConsent(kind, agreement.total.amount, period, change.id if change else None)
+
+
+def _is_more_often(before: Agreement, after: Agreement) -> bool:
+    """Say whether a period is shorter than it was."""
+    if after.cycle is before.cycle:
+        return False
+    return after.cycle.interval.average < before.cycle.interval.average
 
 
 def _refusal(agreement: Agreement, period: Period) -> str:

@@ -45,11 +45,26 @@ class Resumption:
 
 
 def resumed(
-    cycle: BillingCycle, next_index: int, keeps: PauseKeeps, pause_at: datetime, at: datetime
+    cycle: BillingCycle,
+    next_index: int,
+    keeps: PauseKeeps,
+    pause_at: datetime,
+    at: datetime,
+    *,
+    is_billed: bool,
 ) -> Resumption:
-    """Return what follows when a pause that began at ``pause_at`` is over at ``at``.
+    """Return what follows when a pause is over.
 
     Every period that began before the pause has been decided, or the pause would not have begun.
+
+    Args:
+        cycle: By which periods are counted.
+        next_index: The first that has not been decided.
+        keeps: What stays as it was over the pause.
+        pause_at: When the pause began.
+        at: When it is over.
+        is_billed: Whether the last period that was decided was billed: it may have begun in the
+            instant in which the pause did.
 
     Raises:
         InvalidCycleError: A period lies beyond the calendar.
@@ -62,7 +77,7 @@ def resumed(
     while (period := cycle.period(index)).start_at < at:
         skipped.append(period)
         index += 1
-    running = max(cycle.index_at(at), cycle.anchor_index)
+    running = max(cycle.index_at(at), cycle.anchor_index, next_index if is_billed else 0)
     used = [cycle.period(each) for each in range(running, index)]
     return Resumption(
         cycle,

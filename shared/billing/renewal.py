@@ -156,12 +156,13 @@ class Renewal:
     @property
     def is_plain(self) -> bool:
         """Whether of the subscription itself nothing changes but its next period."""
-        same = replace(
-            self.before,
-            next_period_index=self.after.next_period_index,
-            next_renewal_at=self.after.next_renewal_at,
+        before, after = self.before, self.after
+        return (
+            after.agreement is before.agreement
+            and after.status is before.status
+            and after.consented_amount == before.consented_amount
+            and self.ends_at is None
         )
-        return same == self.after and self.ends_at is None
 
 
 def renew(
@@ -271,7 +272,8 @@ def _paused(standing: Subscription, period: Period) -> Step | None:
     if standing.resume_at is not None and period.start_at >= standing.resume_at:
         # It begins after the pause: whoever ends the pause leaves it to be billed.
         return Step(period, after, is_paused=True)
-    return Step(period, _past(after, period), is_paused=True)
+    after = replace(after, next_period_index=period.index + 1, next_renewal_at=period.end_at)
+    return Step(period, after, is_paused=True)
 
 
 def _begun(
@@ -296,12 +298,10 @@ def _begun(
         agreement=passed.agreement,
         status=moved(standing.status, Happening.CONVERT) if is_free else standing.status,
         consented_amount=passed.consented_amount,
+        next_period_index=period.index + 1,
+        next_renewal_at=period.end_at,
     )
-    return Step(period, _past(after, period), decided=passed.decided, missing=passed.missing)
-
-
-def _past(subscription: Subscription, period: Period) -> Subscription:
-    return replace(subscription, next_period_index=period.index + 1, next_renewal_at=period.end_at)
+    return Step(period, after, decided=passed.decided, missing=passed.missing)
 
 
 def _at_its_beginning(subscription: Subscription) -> Subscription:

@@ -145,6 +145,22 @@ _ADJUST = text(
 )
 
 
+async def drop_prorations(connection: AsyncConnection, subscription_id: UUID) -> list[int]:
+    """Have the open prorations of a locked subscription count no more, and return their ids."""
+    dropped = await connection.execute(_DROP_PRORATIONS, {"id": subscription_id})
+    return sorted(row.id for row in dropped)
+
+
+_PRORATIONS = frozenset({AdjustmentKind.PRORATION_CHARGE, AdjustmentKind.PRORATION_CREDIT})
+_DROP_PRORATIONS = text(
+    f"""
+    UPDATE adjustments SET amount_left = 0, tax_free_left = 0
+    WHERE subscription_id = :id AND {one_of("kind", _PRORATIONS)} AND amount_left > 0
+    RETURNING id
+    """  # noqa: S608 - made of constants only
+)
+
+
 @dataclass(frozen=True, slots=True)
 class NewChange:
     """New terms from a date on.

@@ -88,11 +88,11 @@ async def lock_due(
 _LOCK_DUE = text(
     f"""
     SELECT {CLAIM_COLUMNS}, i.next_attempt_at,
-        i.past_due_at IS NOT NULL AND a.id IS NULL AND EXISTS (
-            SELECT FROM payment_attempts l
-            WHERE l.invoice_id = i.id AND l.number = i.attempts
-              AND l.billing_key_id = k.id AND l.key_generation = k.generation
-        ) AS is_dunning
+        -- Looked up for what is past due only, and never by reading every attempt.
+        i.past_due_at IS NOT NULL AND a.id IS NULL AND coalesce((
+            SELECT l.billing_key_id = k.id AND l.key_generation = k.generation
+            FROM payment_attempts l WHERE l.invoice_id = i.id AND l.number = i.attempts
+        ), false) AS is_dunning
     FROM invoices i
     JOIN subscriptions s ON s.id = i.subscription_id
     JOIN billing_keys k ON k.id = s.billing_key_id

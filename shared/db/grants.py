@@ -67,7 +67,7 @@ _CONSENT = """
 """
 _LIVE = {
     "agreement_changes": Grant(select=EVERY, insert=_CHANGE, update="status message"),
-    "adjustments": Grant(select=EVERY, insert=_ADJUST),
+    "adjustments": Grant(select=EVERY, insert=_ADJUST, update="amount_left tax_free_left"),
     "consents": Grant(select=EVERY, insert=_CONSENT),
     "trials": Grant(select=EVERY, insert="buyer_ref product subscription_id"),
 }
@@ -84,8 +84,8 @@ _SCHEDULER = {
         select="""
             id billing_key_id amount tax_free quantity order_name product buyer_ref interval_unit
             interval_count anchor_at anchor_index time_zone status trial_end_at next_period_index
-            next_renewal_at noticed_index consented_amount cancel_at pause_at resume_at pause_keeps
-            closed_at dispatched_at created_at
+            next_renewal_at noticed_index consented_amount cancel_at canceled_at pause_at resume_at
+            pause_keeps closed_at dispatched_at created_at
         """,
         update=f"{_RENEW} {_ASK_END}",
     ),

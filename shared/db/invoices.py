@@ -167,7 +167,7 @@ async def close_without_call(
         }
         for closing in closings
     ]
-    await connection.execute(
+    closed = await connection.execute(
         text(
             """
             UPDATE invoices i
@@ -180,11 +180,17 @@ async def close_without_call(
                 past_due_at timestamptz, planned_attempt_at timestamptz
             )
             WHERE i.id = c.id AND i.status = 'open'
+            RETURNING i.id
             """
         ),
         {"rows": to_json(rows), "now": now},
     )
-    await outbox.write(connection, [closing.event for closing in closings if closing.event])
+    # Of an invoice that was closed before nothing is told that did not happen to it.
+    written = set(closed.scalars())
+    await outbox.write(
+        connection,
+        [each.event for each in closings if each.event and each.invoice_id in written],
+    )
 
 
 async def postpone(connection: AsyncConnection, faults: Mapping[int, str], until: datetime) -> None:

@@ -6,7 +6,7 @@ renewal that opens an invoice in between is noticed, and its invoice is locked i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from shared.db.tables import one_of
 
 # Each try that fails has seen a renewal come in between.
 _TRIES = 10
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,23 @@ class Life:
 
 
 async def lock(connection: AsyncConnection, subscription_id: UUID) -> Life | None:
-    """Lock a subscription and its running invoice, or return None if there is no such one."""
+    """Lock a subscription and its running invoice, or return None if there is no such one.
+
+    Raises:
+        BillingError: The row makes no sense.
+    """
+    held = await _lock(connection, subscription_id)
+    return None if held is None else _life(*held)
+
+
+async def hold(connection: AsyncConnection, subscription_id: UUID) -> None:
+    """Lock a subscription and its running invoice, whatever its row says."""
+    await _lock(connection, subscription_id)
+
+
+async def _lock(
+    connection: AsyncConnection, subscription_id: UUID
+) -> tuple[Row[Any], Row[Any] | None] | None:
     for _ in range(_TRIES):
         # What is locked in vain is let go of again.
         savepoint = await connection.begin_nested()
@@ -70,7 +87,7 @@ async def lock(connection: AsyncConnection, subscription_id: UUID) -> Life | Non
         row = (await connection.execute(_LOCK, values)).one()
         if row.next_period_index == index:
             await savepoint.commit()
-            return _life(row, invoice)
+            return row, invoice
         await savepoint.rollback()
     message = f"subscription {subscription_id} is renewed again and again"
     raise RuntimeError(message)
@@ -181,21 +198,19 @@ async def lengthen(
     )
 
 
-async def cut(connection: AsyncConnection, invoice_id: int, end_at: datetime) -> None:
-    """Have the running period of a locked invoice end where the next one begins already.
+async def cut(connection: AsyncConnection, running: Running, at: datetime) -> datetime:
+    """Have the running period of a locked invoice be over already, and return when it is.
 
     It keeps an instant at least, since a period that was billed has begun.
     """
+    end_at = max(at, running.period.start_at + _INSTANT)
     await connection.execute(
         text(
-            """
-            UPDATE invoices
-            SET period_end_at = greatest(:end_at, period_start_at + interval '1 microsecond')
-            WHERE id = :id AND period_end_at > :end_at
-            """
+            "UPDATE invoices SET period_end_at = :end_at WHERE id = :id AND period_end_at > :end_at"
         ),
-        {"end_at": end_at, "id": invoice_id},
+        {"end_at": end_at, "id": running.invoice_id},
     )
+    return end_at
 
 
 async def ask_pause(

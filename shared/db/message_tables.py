@@ -28,6 +28,15 @@ events = Table(
     created(),
     instant("relayed_at"),
     Index("events_unrelayed_idx", "id", postgresql_where=text("relayed_at IS NULL")),
+    # How an invoice ended is told once, and one end of it only: paid, given up or void.
+    Index(
+        "events_one_end_idx",
+        text("(data ->> 'invoice_id')"),
+        unique=True,
+        postgresql_where=text(
+            "name IN ('invoice.paid', 'invoice.uncollectible', 'invoice.voided')"
+        ),
+    ),
 )
 
 hints = Table(

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.lifecycle import BILLABLE, SubscriptionStatus
 from shared.billing.notice import NoticeLeads
 from shared.db.columns import one_of
-from shared.db.subscriptions import COLUMNS, DueSubscriptions, counted
+from shared.db.renewals import DueSubscriptions, counted
+from shared.db.subscriptions import COLUMNS
 
 _PAYING: Final = BILLABLE - {SubscriptionStatus.TRIALING}
 

@@ -47,8 +47,8 @@ async def begin(connection: AsyncConnection, subscription: Subscription, now: da
     )
     await life.move(connection, after)
     data: dict[str, Json] = {
-        "pause_at": subscription.pause_at and subscription.pause_at.isoformat(),
-        "resume_at": subscription.resume_at and subscription.resume_at.isoformat(),
+        "pause_at": _iso(subscription.pause_at),
+        "resume_at": _iso(subscription.resume_at),
         "keeps": subscription.pause_keeps,
         "at": now.isoformat(),
     }
@@ -67,7 +67,7 @@ async def end(
     owes = await life.owes(connection, before.id)
     status = moved(before.status, Happening.RESUME_OWING if owes else Happening.RESUME)
     at = resumed_at(before, now)
-    back = resumption(before, at)
+    back = resumption(held, at)
     after = replace(
         before,
         agreement=replace(before.agreement, cycle=back.cycle),
@@ -85,7 +85,7 @@ async def end(
     ids = await agreement_writes.adjust(connection, owed, command_id)
     told: dict[str, Json] = {
         "status": status,
-        "paused_at": before.pause_at and before.pause_at.isoformat(),
+        "paused_at": _iso(before.pause_at),
         "resumed_at": at.isoformat(),
         "keeps": before.pause_keeps,
         "next_period_index": back.next_index,
@@ -112,14 +112,16 @@ def resumed_at(subscription: Subscription, now: datetime) -> datetime:
     return at if subscription.pause_at is None else max(at, subscription.pause_at)
 
 
-def resumption(subscription: Subscription, at: datetime) -> Resumption:
+def resumption(held: Life, at: datetime) -> Resumption:
     """Return what the end of a pause at an instant makes of a paused subscription."""
+    subscription = held.subscription
     return resumed(
         subscription.agreement.cycle,
         subscription.next_period_index,
         subscription.pause_keeps or PauseKeeps.CALENDAR,
         subscription.pause_at or at,
         at,
+        is_billed=held.running is not None,
     )
 
 
@@ -179,3 +181,7 @@ def _skipped(subscription_id: UUID, period: Period, now: datetime) -> Event:
         "at": now.isoformat(),
     }
     return Event(EventName.PERIOD_SKIPPED, subscription_id, data)
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()

@@ -170,7 +170,9 @@ async def payments_at_end(
 
 _PAYMENTS_AT_END = text(
     """
-    SELECT p.id, i.period_index, i.period_start_at, i.period_end_at,
+    SELECT p.id, i.period_index, i.period_end_at,
+        -- A pause has lengthened the period by days that are none of it.
+        coalesce(i.counted_from, i.period_start_at) AS period_start_at,
         i.status = 'void' OR a.settled_at > :canceled_at AS is_late
     FROM invoices i
     JOIN payment_attempts a ON a.invoice_id = i.id

@@ -1,23 +1,109 @@
-"""Renewals: what they look at, read for many subscriptions at once, and what they change, written.
+"""Renewals: what is due, what they look at, read for many at once, and what they change, written.
 
 The caller's transaction holds the subscriptions locked from before the first look until the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.billing.errors import BillingError
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.lines import Adjustment
 from shared.billing.renewal import Outstanding, Renewal
 from shared.billing.renewal_events import after_invoices, before_invoices
 from shared.billing.subscription import Subscription
-from shared.db import adjustments, changes, consents, invoices, outbox, subscriptions
+from shared.db import adjustments, changes, consents, invoices, outbox
+from shared.db.subscriptions import COLUMNS, subscription_of
 from shared.db.text import storable, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class DueSubscriptions:
+    """Subscriptions to be renewed, and those whose row makes no sense, with the reason."""
+
+    countable: tuple[Subscription, ...]
+    faulty: Mapping[UUID, str]
+
+
+async def lock_due(connection: AsyncConnection, limit: int, now: datetime) -> DueSubscriptions:
+    """Lock subscriptions whose renewal is due, leaving out those another scan holds.
+
+    A period that begins when the subscription has ended, or later, is never due, nor is one that
+    begins after a pause that is still to be ended. One row that cannot be counted (a time zone that
+    no longer exists) must not hold up the others.
+    """
+    rows = await connection.execute(
+        text(
+            f"""
+            SELECT {COLUMNS} FROM subscriptions
+            WHERE next_renewal_at <= :now
+              AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
+              AND (status <> 'paused' OR resume_at IS NULL OR next_renewal_at < resume_at)
+            ORDER BY next_renewal_at LIMIT :limit
+            FOR NO KEY UPDATE SKIP LOCKED
+            """  # noqa: S608 - made of constants only
+        ),
+        {"now": now, "limit": limit},
+    )
+    return counted(rows)
+
+
+def counted(rows: Iterable[Row[Any]]) -> DueSubscriptions:
+    """Return the subscriptions of rows, those that make no sense apart."""
+    countable: list[Subscription] = []
+    faulty: dict[UUID, str] = {}
+    for row in rows:
+        try:
+            countable.append(subscription_of(row))
+        except BillingError as error:
+            faulty[row.id] = str(error)
+    return DueSubscriptions(tuple(countable), faulty)
+
+
+async def postpone(connection: AsyncConnection, ids: Sequence[UUID], until: datetime) -> None:
+    """Look at subscriptions that cannot be renewed again later, so that they block nobody."""
+    await connection.execute(
+        text(
+            """
+            UPDATE subscriptions SET next_renewal_at = :until
+            WHERE id = ANY(CAST(:ids AS uuid[])) AND next_renewal_at IS NOT NULL
+            """
+        ),
+        {"ids": list(ids), "until": until},
+    )
+
+
+async def advance(
+    connection: AsyncConnection, next_periods: Mapping[UUID, tuple[int, datetime | None]]
+) -> None:
+    """Write the next period, as (index, start), of subscriptions the caller holds locked."""
+    rows = [
+        {
+            "id": str(id_),
+            "next_period_index": index,
+            "next_renewal_at": start_at and start_at.isoformat(),
+        }
+        for id_, (index, start_at) in next_periods.items()
+    ]
+    await connection.execute(
+        text(
+            """
+            UPDATE subscriptions s
+            SET next_period_index = n.next_period_index, next_renewal_at = n.next_renewal_at
+            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
+                id uuid, next_period_index int, next_renewal_at timestamptz
+            )
+            WHERE s.id = n.id AND s.next_period_index <= n.next_period_index
+            """
+        ),
+        {"rows": to_json(rows)},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +165,7 @@ async def write(connection: AsyncConnection, renewals: Sequence[Renewal], now: d
         if renewal.is_plain
     }
     if plain:
-        await subscriptions.advance(connection, plain)
+        await advance(connection, plain)
     await _advance_changed(connection, [each for each in renewals if not each.is_plain])
     return len(opened)
 
@@ -122,13 +208,17 @@ def _row(renewal: Renewal) -> dict[str, object]:
         "status": after.status,
         "consented_amount": after.consented_amount,
         "next_period_index": after.next_period_index,
-        "next_renewal_at": after.next_renewal_at and after.next_renewal_at.isoformat(),
-        "cancel_at": renewal.ends_at and renewal.ends_at.isoformat(),
+        "next_renewal_at": _iso(after.next_renewal_at),
+        "cancel_at": _iso(renewal.ends_at),
         "cancel_reason": end and storable(end.reason),
         "cancel_requester": end and end.requester,
         "cancel_refund": end and end.refund,
         "cancel_late_payment": end and end.late,
     }
+
+
+def _iso(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
 
 
 _ADVANCE = text(

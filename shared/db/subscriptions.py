@@ -1,6 +1,6 @@
 """Subscriptions and their billing keys: added, found when due, moved on."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,6 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
-from shared.billing.errors import BillingError
 from shared.billing.events import Event, EventName, Json
 from shared.billing.lifecycle import Happening, SubscriptionStatus, sources
 from shared.billing.money import Price
@@ -137,85 +136,6 @@ _ADD = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DueSubscriptions:
-    """Subscriptions to be renewed, and those whose row makes no sense, with the reason."""
-
-    countable: tuple[Subscription, ...]
-    faulty: Mapping[UUID, str]
-
-
-async def lock_due(connection: AsyncConnection, limit: int, now: datetime) -> DueSubscriptions:
-    """Lock subscriptions whose renewal is due, leaving out those another scan holds.
-
-    A period that begins when the subscription has ended, or later, is never due, nor is one that
-    begins after a pause that is still to be ended. One row that cannot be counted (a time zone that
-    no longer exists) must not hold up the others.
-    """
-    rows = await connection.execute(
-        text(
-            f"""
-            SELECT {COLUMNS} FROM subscriptions
-            WHERE next_renewal_at <= :now
-              AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
-              AND (status <> 'paused' OR resume_at IS NULL OR next_renewal_at < resume_at)
-            ORDER BY next_renewal_at LIMIT :limit
-            FOR NO KEY UPDATE SKIP LOCKED
-            """  # noqa: S608 - made of constants only
-        ),
-        {"now": now, "limit": limit},
-    )
-    return counted(rows)
-
-
-def counted(rows: Iterable[Row[Any]]) -> DueSubscriptions:
-    """Return the subscriptions of rows, those that make no sense apart."""
-    countable: list[Subscription] = []
-    faulty: dict[UUID, str] = {}
-    for row in rows:
-        try:
-            countable.append(subscription_of(row))
-        except BillingError as error:
-            faulty[row.id] = str(error)
-    return DueSubscriptions(tuple(countable), faulty)
-
-
-async def postpone(connection: AsyncConnection, ids: Sequence[UUID], until: datetime) -> None:
-    """Look at subscriptions that cannot be renewed again later, so that they block nobody."""
-    await connection.execute(
-        text(
-            """
-            UPDATE subscriptions SET next_renewal_at = :until
-            WHERE id = ANY(CAST(:ids AS uuid[])) AND next_renewal_at IS NOT NULL
-            """
-        ),
-        {"ids": list(ids), "until": until},
-    )
-
-
-async def advance(
-    connection: AsyncConnection, next_periods: Mapping[UUID, tuple[int, datetime | None]]
-) -> None:
-    """Write the next period, as (index, start), of subscriptions the caller holds locked."""
-    rows = [
-        {"id": str(id_), "next_period_index": index, "next_renewal_at": _iso(start_at)}
-        for id_, (index, start_at) in next_periods.items()
-    ]
-    await connection.execute(
-        text(
-            """
-            UPDATE subscriptions s
-            SET next_period_index = n.next_period_index, next_renewal_at = n.next_renewal_at
-            FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
-                id uuid, next_period_index int, next_renewal_at timestamptz
-            )
-            WHERE s.id = n.id AND s.next_period_index <= n.next_period_index
-            """
-        ),
-        {"rows": to_json(rows)},
-    )
-
-
 async def change_status(
     connection: AsyncConnection,
     wanted: Mapping[UUID, SubscriptionStatus],
@@ -247,17 +167,18 @@ async def change_status(
                 canceled_at = CASE WHEN w.status = 'canceled' THEN CAST(:now AS timestamptz) END,
                 next_renewal_at = CASE WHEN w.status = 'canceled' THEN NULL
                     ELSE s.next_renewal_at END,
-                pause_at = CASE WHEN w.status = 'paused' THEN CAST(:now AS timestamptz)
+                -- From the first period on that nobody has decided: no further one is billed.
+                pause_at = CASE WHEN w.status = 'paused' THEN least(:now, s.next_renewal_at)
                     ELSE s.pause_at END,
                 pause_keeps = CASE WHEN w.status = 'paused' THEN 'calendar' ELSE s.pause_keeps END,
                 resume_at = CASE WHEN w.status <> 'paused' THEN s.resume_at END
             FROM wanted w WHERE s.id = w.id
-            RETURNING s.id, s.status
+            RETURNING s.id, s.status, s.pause_at
             """  # noqa: S608 - made of constants only
         ),
         {"rows": to_json(rows), "now": now},
     )
-    await outbox.write(connection, [_status_event(row.id, row.status, now) for row in changed])
+    await outbox.write(connection, [_status_event(row, now) for row in changed])
 
 
 async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetime) -> None:
@@ -291,12 +212,12 @@ async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetim
                       )
                   )
               )
-            RETURNING s.id, s.status
+            RETURNING s.id, s.status, s.pause_at
             """
         ),
         {"ids": list(ids)},
     )
-    await outbox.write(connection, [_status_event(row.id, row.status, now) for row in changed])
+    await outbox.write(connection, [_status_event(row, now) for row in changed])
 
 
 async def with_dunning(connection: AsyncConnection, ids: Collection[UUID]) -> frozenset[UUID]:
@@ -380,17 +301,18 @@ def _iso(instant: datetime | None) -> str | None:
     return None if instant is None else instant.isoformat()
 
 
-def _status_event(subscription_id: UUID, status: str, now: datetime) -> Event:
+def _status_event(row: Row[Any], now: datetime) -> Event:
     name = {
         SubscriptionStatus.ACTIVE: EventName.SUBSCRIPTION_RECOVERED,
         SubscriptionStatus.PAST_DUE: EventName.SUBSCRIPTION_PAST_DUE,
         SubscriptionStatus.PAUSED: EventName.SUBSCRIPTION_PAUSED,
         SubscriptionStatus.CANCELED: EventName.SUBSCRIPTION_CANCELED,
-    }[SubscriptionStatus(status)]
+    }[SubscriptionStatus(row.status)]
     data: dict[str, Json] = {"at": now.isoformat()}
-    if status == SubscriptionStatus.PAUSED:
-        data |= {"pause_at": now.isoformat(), "resume_at": None, "keeps": PauseKeeps.CALENDAR}
-    return Event(name, subscription_id, data)
+    if row.status == SubscriptionStatus.PAUSED:
+        pause_at = row.pause_at.isoformat()
+        data |= {"pause_at": pause_at, "resume_at": None, "keeps": PauseKeeps.CALENDAR}
+    return Event(name, row.id, data)
 
 
 def subscription_of(row: Row[Any]) -> Subscription:

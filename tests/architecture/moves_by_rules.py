@@ -8,7 +8,7 @@ from itertools import product
 from shared.billing.attempt import AttemptStatus, Question
 from shared.billing.collection import Move, after_inquiry, after_send
 from shared.billing.dunning import DunningPolicy
-from shared.billing.inquiry import Conflict, NoRecord, StillUnresolved
+from shared.billing.inquiry import Conflict, Finding, NoRecord, StillUnresolved
 from shared.billing.key_change import overtaken
 from shared.billing.outcome import (
     Declined,
@@ -27,6 +27,7 @@ from shared.billing.refund import (
     NotDone,
     RefundClaim,
     Refunded,
+    RefundFinding,
     RefundOutcome,
     RefundQuestion,
     RefundStatus,
@@ -51,7 +52,7 @@ _OUTCOMES: tuple[Outcome, ...] = (
     Unknown("no answer"),
     Duplicate("이미 결제된 merchant_uid입니다."),
 )
-_FINDINGS = (
+_FINDINGS: tuple[Finding, ...] = (
     Paid("imps_1", made.NOW),
     Declined("한도초과", "imps_1"),
     Conflict("another amount"),
@@ -64,7 +65,7 @@ _REFUND_OUTCOMES: tuple[RefundOutcome, ...] = (
     *_UNMOVED,
     Unknown("no answer"),
 )
-_REFUND_FINDINGS = (
+_REFUND_FINDINGS: tuple[RefundFinding, ...] = (
     Refunded("cancel_1", made.NOW),
     Conflict("another sum"),
     StillUnresolved("the gateway does not show the payment"),

@@ -24,7 +24,7 @@ from shared.config import ReceiverSettings, Settings
 from shared.jobs import contracts
 from shared.jobs.celery_settings import celery_settings
 from shared.jobs.commands import COMMANDS, ReceiveWebhook
-from shared.jobs.contracts import COMMAND_QUEUE, WEBHOOK_QUEUE
+from shared.jobs.contracts import COMMAND_QUEUE, EVENT_QUEUE, WEBHOOK_QUEUE
 from tests.architecture.checkout import CHECKOUT, own_files, pyproject, read, run, tool
 
 DOCKERFILE = "deploy/Dockerfile"
@@ -141,9 +141,9 @@ class TestCommands:
         assert set(in_compose) == constants == used
         assert len(in_compose) == len(constants), "a queue has workers of two kinds"
 
-    def test_a_flood_from_outside_delays_no_charge(self) -> None:
-        from_outside = {COMMAND_QUEUE, WEBHOOK_QUEUE}
-        assert queues_of(celery_commands["command"]) == from_outside
+    def test_neither_a_flood_from_outside_nor_a_slow_endpoint_delays_a_charge(self) -> None:
+        others = {COMMAND_QUEUE, WEBHOOK_QUEUE, EVENT_QUEUE}
+        assert queues_of(celery_commands["command"]) == others
 
     def test_the_local_stack_works_the_same_queues(self, tmp_path: Path) -> None:
         terminal = Terminal()

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from deploy.launcher.children import Child
 from deploy.launcher.environment import Environment
-from deploy.launcher.stack import Stack, charge_worker, charge_worker_count
+from deploy.launcher.stack import Stack, charge_worker, charge_worker_count, command_worker
 from deploy.launcher.terminal import Terminal
 from scheduler.scans.dispatch import DispatchInvoices
 from scheduler.scans.relay import DispatchRelay
@@ -151,7 +151,9 @@ class OursPlaying:
                 "DALMADA_PORTONE_IMP_SECRET": IMP_SECRET,
             },
         )
-        return [charge_worker(stack, number + 1) for number in range(charge_worker_count())]
+        charging = [charge_worker(stack, number + 1) for number in range(charge_worker_count())]
+        # Whoever relays the events of what was paid.
+        return [*charging, command_worker(stack)]
 
     def publish(self) -> None:
         """Run the scan that sends charge messages, once, with room for all of them."""

@@ -4,9 +4,11 @@ from typing import Any
 
 from deploy.sandbox.book import DuplicatePolicy
 from deploy.sandbox.records import APPROVED, Order
+from shared.billing.events import EventName
 from shared.jobs.commands import ConfirmPayment, ReceiveWebhook
 from shared.jobs.contracts import COMMAND_QUEUE
 from tests.crash.story import Deed, Life, Scenario, after_payment
+from tests.simulation import endpoints
 from tests.simulation.broker import Message
 
 _BUYER = "buyer-1"
@@ -137,6 +139,12 @@ async def _pay_too_little(life: Life) -> bool:
     return True
 
 
+async def _told_over_http(life: Life) -> bool:
+    """Have a merchant's endpoint, which fails now and then, told of a first period."""
+    await endpoints.add(life.installation, tuple(EventName))
+    return await life.subscribe(_BUYER)
+
+
 # A message that nobody can work is kept and told each time it is delivered.
 _KEPT_AGAIN = dict.fromkeys(("letters", "events"), "its worker died between keeping and its end")
 
@@ -152,4 +160,5 @@ SAID = (
     Scenario("message malformed", [_malformed], varies=_KEPT_AGAIN),
     after_payment("confirmation of another payment", [_pay_once, _confirm_wrongly]),
     Scenario("window paid otherwise", [_pay_once, _pay_too_little]),
+    Scenario("told over HTTP", [_told_over_http]),
 )

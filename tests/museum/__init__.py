@@ -1,0 +1,1 @@
+"""The bug museum: what users of other billing systems reported, lived through here."""

@@ -10,17 +10,6 @@ from pathlib import Path
 MUSEUM = Path(__file__).parent
 PAGE = MUSEUM.parents[1] / "docs" / "museum.md"
 ISSUE = re.compile(r"[\w.-]+/[\w.-]+#\d+")
-_HEAD = """\
-# The bug museum
-
-What users of other billing systems reported, lived through here.
-Each row is a test: a life told in sentences (`tests/support/story.py`), on the real scans, services and tables, with the sandbox as the gateway and its book as the witness.
-Whatever the story is about, its end is audited: no period without an end or with two, no gap, no overlap, no sum that the book contradicts.
-
-The issue is the public report that the exhibit is modelled on; what a naive version does is our reading of it, not a judgement of the project, which may have mended it long ago.
-
-`make test ARGS="tests/museum"` opens the museum; this page is made from its tests and compared with them.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +48,9 @@ def rooms() -> Iterator[tuple[str, Path]]:
 
 
 def page() -> str:
-    """Return the whole page."""
-    parts = [_HEAD]
+    """Return the whole page: its beginning as it is written there, and a table for each room."""
+    beginning = PAGE.read_text(encoding="utf-8").partition("\n## ")[0]
+    parts = [beginning.rstrip() + "\n"]
     for title, path in rooms():
         rows = [
             f"| [{each.issue}](https://github.com/{each.issue.replace('#', '/issues/')})"

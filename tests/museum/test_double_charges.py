@@ -60,19 +60,23 @@ def test_a_server_error_is_no_decline(story: Tell) -> None:
     )
 
 
-def test_a_payment_that_comes_late_is_not_made_twice(story: Tell) -> None:
+def test_a_look_that_fails_proves_nothing(story: Tell) -> None:
     """MutinyWallet/mutiny-web#1105
 
-    Naive: times out, looks once, finds nothing, pays again; then the first payment arrives.
-    Ours: silence is believed after the gateway's own time, twice, and only the same id is sent.
+    Naive: times out, cannot find the payment either, and pays again: paid twice.
+    Ours: a look-up that fails is no "not found"; the gateway is asked until it answers.
     """
+    assert naive.retried_on_timeout(["reply lost", "paid"]) == 2
     story(
         """
         on 2026-01-31 subscribe monthly for 9900
-        on 2026-02-28 lost_request
-        until 2026-03-03
+        on 2026-02-28 lose_reply
+        look-ups are down from 2026-02-28 09:01 to 2026-02-28 13:00
+        until 2026-02-28 12:00
+        expect period 2026-02-28 is open
+        until 2026-03-01
         expect 2 charges
-        expect 19800 collected
+        expect 2 tries
         """
     )
 

@@ -38,7 +38,7 @@ def test_each_sentence_has_an_example_that_it_understands(each: Any) -> None:
 def test_a_sentence_that_nobody_knows_is_answered_with_those_it_may_have_meant(
     story: Tell,
 ) -> None:
-    with pytest.raises(StoryError, match="did you mean .*subscribe monthly for"):
+    with pytest.raises(StoryError, match=r"did you mean .*subscribe monthly for"):
         story("on 2026-01-31 subscribes monthly at 9900")
 
 

@@ -18,12 +18,13 @@ from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.money import Price
 from shared.billing.subscription import Agreement
 from tests.mutants.mischief import MISCHIEF, STRANGERS
-from tests.simulation import checks
+from tests.simulation import checks, life_checks
 from tests.simulation.conduct import conduct
 from tests.simulation.deeds import DEEDS
 from tests.simulation.due import Outlook
 from tests.simulation.installation import Host, Installation, settings_for
 from tests.simulation.life import Life
+from tests.simulation.living import PRODUCT
 from tests.simulation.merchant import Merchant
 from tests.simulation.mishaps import STEPS
 from tests.simulation.process import current_process
@@ -179,7 +180,8 @@ async def _begin(life: Life, climate: Climate) -> None:
     for number in range(climate.subscriptions):
         begins_at = life.now + timedelta(seconds=number * climate.apart_s)
         cycle = BillingCycle(begins_at, Interval(climate.every))
-        made.append((f"customer-{number}", Agreement(Price(9_900, 900), "슬림 요금제", cycle)))
+        agreement = Agreement(Price(9_900, 900), "슬림 요금제", cycle, product=PRODUCT)
+        made.append((f"customer-{number}", agreement))
     ids = await life.merchant.subscribe(made)
     life.agreements = {id_: agreement for id_, (_, agreement) in zip(ids, made, strict=True)}
     life.customers = {id_: uid for id_, (uid, _) in zip(ids, made, strict=True)}
@@ -257,6 +259,7 @@ def _judge(life: Life) -> list[str]:
     seen = checks.look(installation, elsewhere=life.elsewhere, strangers=strangers)
     return [
         *checks.everything(seen, _SLACK),
+        *life_checks.lives(seen),
         *checks.unanswered(seen, life.merchant.said),
         *conduct(installation, seen, life.holds),
         *_reserved(life, seen),

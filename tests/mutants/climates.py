@@ -226,4 +226,39 @@ _ENDS: Final[Mapping[str, Climate]] = {
     ),
     "keys that end": Climate(charges={Ending.KEY_ENDED: 1}, share=0.6, length=15),
 }
-CLIMATES: Final[Mapping[str, Climate]] = {**_CHARGES, **_MESSAGES, **_REFUNDS, **_ENDS}
+_LIVES: Final[Mapping[str, Climate]] = {
+    # Days in which everything happens that may happen to an agreement.
+    "lives": Climate(
+        steps={
+            "work": 12,
+            "work_twice": 2,
+            "hours": 10,
+            "pause_subscription": 2,
+            "resume_subscriptions": 2,
+            "change_plan": 3,
+            "change_price": 1,
+            "give_consents": 1,
+            "adjust": 2,
+            "come_back": 2,
+            "cancel_now": 1,
+            "start_subscription": 1,
+        },
+        every=IntervalUnit.DAY,
+        settings={"notice_renewal_days": 1, "notice_trial_days": 1},
+        skewed=False,
+        length=60,
+    ),
+    "buyers who try again": Climate(
+        charges={Ending.DECLINED: 1},
+        share=0.8,
+        steps={**BUSY, "retry_invoices": 5, "switch_dunning": 1, "hour": 2},
+        length=30,
+    ),
+}
+CLIMATES: Final[Mapping[str, Climate]] = {
+    **_CHARGES,
+    **_MESSAGES,
+    **_REFUNDS,
+    **_ENDS,
+    **_LIVES,
+}

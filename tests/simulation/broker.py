@@ -39,7 +39,7 @@ class Broker:
         unacknowledged: Messages being worked, by tag, each with the instant at which it comes back.
         deliveries: What ``shared.jobs.deliveries`` counts on the broker.
         stream: What was told of events, in order.
-        posted: What merchants' endpoints were handed, in order, whatever they answered.
+        posted: What merchants' endpoints were handed, in order, and what they answered.
         answer: What an endpoint answers.
     """
 
@@ -50,7 +50,7 @@ class Broker:
     unacknowledged: dict[str, tuple[float, Message]] = field(default_factory=dict)
     deliveries: Counter[str] = field(default_factory=Counter)
     stream: list[StoredEvent] = field(default_factory=list)
-    posted: list[Parcel] = field(default_factory=list)
+    posted: list[tuple[Parcel, Answer]] = field(default_factory=list)
     answer: Callable[[Parcel], Answer] = lambda _parcel: Answer(204)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -156,8 +156,8 @@ class SeamedEndpoint:
 
     async def _post(self, where: str, parcel: Parcel) -> Answer:
         await self.seam.at("post", "before", where)
-        self.broker.posted.append(parcel)
         answer = self.broker.answer(parcel)
+        self.broker.posted.append((parcel, answer))
         await self.seam.at("post", "after", where)
         return answer
 

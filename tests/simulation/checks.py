@@ -19,6 +19,7 @@ from sqlalchemy import Table
 
 from deploy.sandbox.records import Payment, Status, Usage
 from shared.billing.attempt import INQUIRABLE
+from shared.billing.delivery import Answer
 from shared.billing.lifecycle import BILLABLE
 from shared.billing.refund import REFUND_INQUIRABLE
 from shared.db.deliveries import Parcel
@@ -63,7 +64,7 @@ class Seen:
         messages: The tasks of the messages that wait or are being worked.
         elsewhere: What was cancelled by another way than ours, by ``imp_uid``: one amount each.
         strangers: The ``merchant_uid`` of payments that nobody of ours has asked for.
-        posted: What endpoints were handed, in order.
+        posted: What endpoints were handed, in order, and what they answered.
     """
 
     now: datetime
@@ -73,7 +74,7 @@ class Seen:
     messages: Sequence[str]
     elsewhere: Mapping[str, Sequence[int]] = field(default_factory=dict)
     strangers: Collection[str] = ()
-    posted: Sequence[Parcel] = ()
+    posted: Sequence[tuple[Parcel, Answer]] = ()
 
     def of(self, table: str, **values: object) -> Iterator[Row]:
         """Walk through the rows of a table that hold these values."""
@@ -300,8 +301,11 @@ def _unended(seen: Seen, slack: timedelta) -> Iterator[str]:
         for row in seen.rows["payment_attempts"]
         if row["status"] in INQUIRABLE and row["inquire_at"] is not None
     }
+    # Whoever switched dunning off, or the buyer, sees to what rests.
+    resting = {row["id"] for row in seen.of("subscriptions", dunning_enabled=False)}
     for invoice in seen.of("invoices", status="open", next_attempt_at=None):
         owned = invoice["id"] in parked | unsettled or invoice["collection_stopped"]
+        owned |= invoice["subscription_id"] in resting and bool(invoice["planned_attempt_at"])
         if not owned and keys[key_of[invoice["subscription_id"]]] == "active":
             yield f"invoice {invoice['id']} is open, and nobody collects it"
     for row in seen.rows["subscriptions"]:

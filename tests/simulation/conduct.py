@@ -5,6 +5,7 @@ Clocks of processes differ by half a minute either way and a claim may wait for 
 whatever is judged by an instant is given that much.
 """
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ _UNWILLING = {CommandEnding.REFUSED, CommandEnding.BAD_REQUEST}
 _OURS = re.compile(r"(?P<period>[0-9a-z]{25}p[0-9]+)n[0-9]+")
 # Three inquiries are made at least, and each look of a life may be two hours late.
 _ASKED_AGAIN = timedelta(hours=7)
+_SWITCHED = "subscription.dunning_switched"
 
 
 @dataclass(slots=True)
@@ -127,20 +129,28 @@ def _numbers(seen: Seen) -> Iterator[str]:
 def _dunning(
     seen: Seen, sent: Mapping[str, tuple[datetime, ...]], settings: Settings
 ) -> Iterator[str]:
-    """Find attempts that went out before the delay after the decline was over."""
-    delays = settings.collection_rules.dunning.delays
-    declines: Counter[int] = Counter()
-    for before, attempt in _attempts(seen):
-        if before["status"] != "declined" or before["settled_at"] is None:
-            continue
-        declines[before["invoice_id"]] += 1
-        first_at = min(sent.get(attempt["merchant_uid"], ()), default=None)
-        count = declines[before["invoice_id"]]
-        if first_at is None or count > len(delays) or _has_new_method(before, attempt):
-            continue
-        due_at = instant_of(before["settled_at"]) + delays[count - 1]
-        if first_at < due_at - _CLOCKS:
-            yield f"attempt {attempt['id']} went out at {first_at}, dunning was due at {due_at}"
+    """Find attempts of ours that went out before the delay after our decline was over.
+
+    What the buyer wishes for comes at once, and so does what was switched off and on again.
+    """
+    policy = settings.collection_rules.dunning
+    switched = {row["subscription_id"] for row in seen.of("events", name=_SWITCHED)}
+    left_alone = {i["id"] for i in seen.rows["invoices"] if i["subscription_id"] in switched}
+    ours: dict[int, list[Row]] = defaultdict(list)
+    for attempt in sorted(seen.rows["payment_attempts"], key=lambda row: int(row["number"])):
+        if attempt["origin"] == "schedule" and attempt["invoice_id"] not in left_alone:
+            ours[attempt["invoice_id"]].append(attempt)
+    for attempts in ours.values():
+        for count, (before, attempt) in enumerate(itertools.pairwise(attempts), 1):
+            delays = policy.delays_of(policy.class_of(before["message"]))
+            first_at = min(sent.get(attempt["merchant_uid"], ()), default=None)
+            if before["status"] != "declined" or before["settled_at"] is None or first_at is None:
+                continue
+            if count > len(delays) or _has_new_method(before, attempt):
+                continue
+            due_at = instant_of(before["settled_at"]) + delays[count - 1]
+            if first_at < due_at - _CLOCKS:
+                yield f"attempt {attempt['id']} went out at {first_at}, dunning was due at {due_at}"
 
 
 def _after_the_end(

@@ -47,7 +47,7 @@ def fickle(parcel: Parcel) -> Answer:
 
 def wrongs(
     rows: Mapping[str, Sequence[Mapping[str, Any]]],
-    posted: Sequence[Parcel],
+    posted: Sequence[tuple[Parcel, Answer]],
     now: datetime,
     slack: timedelta,
 ) -> list[str]:
@@ -65,17 +65,18 @@ def _not_fanned_out(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator
     for endpoint in rows["endpoints"]:
         for event in rows["events"]:
             is_wanted = endpoint["event_names"] is None or event["name"] in endpoint["event_names"]
-            was_there = (
-                event["relayed_at"] is not None and endpoint["created_at"] <= event["created_at"]
+            was_there = event["relayed_at"] is not None and (
+                datetime.fromisoformat(endpoint["created_at"])
+                <= datetime.fromisoformat(event["created_at"])
             )
             if is_wanted and was_there and (endpoint["id"], event["id"]) not in known:
                 yield f"event {event['id']} {event['name']} is not sent to {endpoint['id']}"
 
 
-def _out_of_order(posted: Sequence[Parcel]) -> Iterator[str]:
+def _out_of_order(posted: Sequence[tuple[Parcel, Answer]]) -> Iterator[str]:
     newest: dict[object, int] = defaultdict(int)
     known: set[tuple[int, int]] = set()
-    for parcel in posted:
+    for parcel, _ in posted:
         place = (parcel.endpoint_id, parcel.event_id)
         if parcel.subscription_id is None or place in known:
             continue
@@ -87,9 +88,9 @@ def _out_of_order(posted: Sequence[Parcel]) -> Iterator[str]:
 
 
 def _untrue(
-    rows: Mapping[str, Sequence[Mapping[str, Any]]], posted: Sequence[Parcel]
+    rows: Mapping[str, Sequence[Mapping[str, Any]]], posted: Sequence[tuple[Parcel, Answer]]
 ) -> Iterator[str]:
-    taken = {(p.endpoint_id, p.event_id) for p in posted if fickle(p).is_delivered}
+    taken = {(p.endpoint_id, p.event_id) for p, answer in posted if answer.is_delivered}
     for row in rows["deliveries"]:
         if row["status"] == "delivered" and (row["endpoint_id"], row["event_id"]) not in taken:
             yield f"delivery {row['id']} is said to be done and is not"

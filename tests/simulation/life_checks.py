@@ -41,6 +41,7 @@ def lives(seen: Seen) -> list[str]:
         *_declines(seen),
         *_statuses(seen),
         *_changes(seen),
+        *_noticed(seen),
     ]
 
 
@@ -77,7 +78,9 @@ def _periods(seen: Seen) -> Iterator[str]:
             if counts[index] != 1:
                 yield f"period {index} of subscription {id_} was decided {counts[index]} times"
         for before, after in itertools.pairwise(periods):
-            if after.start_at < before.end_at:
+            # What is not billed may be cut short by an end, or by another interval, at no cost.
+            counted_to = before.end_at if before.is_billed else before.start_at
+            if after.start_at < counted_to:
                 yield (
                     f"periods {before.index} and {after.index} of subscription {id_} overlap:"
                     f" {after.start_at} is before {before.end_at}"
@@ -111,13 +114,21 @@ def _lines(seen: Seen) -> Iterator[str]:
 def _adjustments(seen: Seen) -> Iterator[str]:
     """Find credits and prorations of which more or less was used than there was."""
     used: dict[int, list[int]] = defaultdict(list)
+    dropped = {
+        id_
+        for row in seen.of("events", name="subscription.reactivated")
+        for id_ in row["data"]["dropped_adjustment_ids"]
+    }
     for row in seen.rows["invoices"]:
         for line in row["lines"]:
             if line["adjustment_id"] is not None:
                 used[line["adjustment_id"]].append(abs(line["amount"]))
     for row in seen.rows["adjustments"]:
         spent = used[row["id"]]
-        if row["kind"] != "discount" and sum(spent) + row["amount_left"] != row["amount"]:
+        is_whole = sum(spent) + row["amount_left"] == row["amount"]
+        # Those of a period that an end has cut count no more, if nothing of them was used.
+        is_dropped = row["id"] in dropped and not spent and not row["amount_left"]
+        if row["kind"] != "discount" and not is_whole and not is_dropped:
             yield (
                 f"adjustment {row['id']} ({row['kind']}) is of {row['amount']}: {sum(spent)} were"
                 f" used, {row['amount_left']} are left"
@@ -227,3 +238,16 @@ def _changes(seen: Seen) -> Iterator[str]:
         effective_at, at = instant_of(row["effective_at"]), asked_at[row["id"]]
         if last is not None and effective_at <= last and at < last - _CLOCKS:
             yield f"change {row['id']} was due at {effective_at} and is still pending"
+
+
+def _noticed(seen: Seen) -> Iterator[str]:
+    """Find renewals and new prices of which the buyer was told more than once."""
+    told: Counter[tuple[object, ...]] = Counter()
+    for row in seen.rows["events"]:
+        if row["name"] in {"subscription.renewal_upcoming", "subscription.trial_ending"}:
+            told[row["subscription_id"], "period", row["data"]["period_index"]] += 1
+        if row["name"] == "subscription.price_change_upcoming":
+            told[row["subscription_id"], "change", row["data"]["change_id"]] += 1
+    for (id_, what, number), count in told.items():
+        if count > 1:
+            yield f"subscription {id_} was given notice of {what} {number} {count} times"

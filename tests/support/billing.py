@@ -30,6 +30,7 @@ from shared.billing.use_confirmation import UseConfirmation
 from shared.clock import FixedClock
 from shared.db import claims, subscriptions
 from shared.db.engine import Database, connect
+from shared.jobs import event_schemas
 from shared.jobs.contracts import ChargeInvoices as ChargeJob
 from shared.jobs.contracts import InquireAttempts as InquireJob
 from shared.jobs.contracts import Job
@@ -337,6 +338,25 @@ def world_of(url: str, rules: CollectionRules | None = None) -> Iterator[World]:
         world = World(url, runner, clock, BookedGateway(clock), rules or CollectionRules(LEASES))
         try:
             yield world
+            assert runner.run(said_otherwise(world)) == []
         finally:
             runner.run(world.aclose())
             structlog.reset_defaults()
+
+
+async def _events_said(connection: AsyncConnection) -> list[Row[Any]]:
+    rows = await connection.execute(text("SELECT name, data FROM events WHERE data ? 'at'"))
+    return list(rows)
+
+
+async def said_otherwise(world: World) -> list[str]:
+    """Return what events say otherwise than their published schemas.
+
+    Those that a test made up for its own ends do not say when they happened.
+    """
+    database = connect(world.url, connections_max=1)
+    try:
+        rows = await database.run(_events_said)
+    finally:
+        await database.aclose()
+    return [fault for row in rows for fault in event_schemas.faults(row.name, row.data)]

@@ -86,7 +86,7 @@ def _beginning(lines: Sequence[str]) -> datetime:
         message = "a story begins at an instant: on 2026-01-31 09:00 subscribe monthly for 9900"
         raise StoryError(message)
     said = named[1] if " " in named[1] else named[1] + NINE
-    return datetime.strptime(said, "%Y-%m-%d %H:%M").replace(tzinfo=UTC) - timedelta(hours=15)
+    return datetime.fromisoformat(said).replace(tzinfo=UTC) - timedelta(hours=15)
 
 
 def _read(line: str) -> tuple[Sentence, tuple[str | None, ...]]:

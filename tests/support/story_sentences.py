@@ -284,7 +284,7 @@ async def _again(teller: Teller) -> None:
 
 @sentence(
     "scheduler is down from 2026-03-30 to 2026-04-02",
-    r"(scheduler|workers|gateway|everything) (?:is|are) down from WHEN to WHEN",
+    r"(scheduler|workers|gateway|everything|look-ups) (?:is|are) down from WHEN to WHEN",
 )
 async def _down(teller: Teller, who: str, since: str, until: str) -> None:
     await teller.go_on_before(since)
@@ -342,8 +342,8 @@ async def _periods(teller: Teller, days: str) -> None:
 async def _period(teller: Teller, day: str, status: str, amount: str | None) -> None:
     found = await teller.rows(
         "SELECT period_start_at AS at, status, amount FROM invoices WHERE subscription_id = :id"
-        " UNION ALL SELECT CAST(data ->> 'period_start_at' AS timestamptz), 'skipped', 0 FROM events"
-        " WHERE subscription_id = :id AND name = 'period.skipped'"
+        " UNION ALL SELECT CAST(data ->> 'period_start_at' AS timestamptz), 'skipped', 0"
+        " FROM events WHERE subscription_id = :id AND name = 'period.skipped'"
     )
     of_day = [row for row in found if teller.day(row.at) == day]
     assert len(of_day) == 1, f"{len(of_day)} periods began on {day}"

@@ -13,7 +13,6 @@ from shared.db.engine import connect
 from tests.support.databases import CLEAR, fresh_database
 from tests.support.story import Teller, tell
 
-
 R = TypeVar("R")
 
 

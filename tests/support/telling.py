@@ -84,7 +84,7 @@ class Teller:
 
     def instant(self, said: str) -> datetime:
         """Return the instant that a story names."""
-        wall = datetime.strptime(said if " " in said else said + NINE, "%Y-%m-%d %H:%M")
+        wall = datetime.fromisoformat(said if " " in said else said + NINE)
         return wall.replace(tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
 
     def day(self, at: datetime) -> str:
@@ -127,6 +127,8 @@ class Teller:
             machine.scans_are_down = down
         if who in {"workers", "everything"}:
             machine.workers_are_down = down
+        if who == "look-ups":
+            self.journey.gateway.settings(inquiry_rates={"error_500": 1.0} if down else {})
         if who == "gateway":
             self.journey.gateway.settings(fail_all="bad_gateway" if down else None)
 

@@ -87,12 +87,13 @@ def histories(draw: st.DrawFn) -> str:
         time(draw(st.sampled_from([0, 9, 23])), draw(st.sampled_from([0, 30]))),
     )
     free = draw(st.sampled_from(["", "", "", " with 14 free days"]))
+    catch_up = draw(st.sampled_from(["bill_latest", "bill_all", "forgive"]))
+    terminal = draw(st.sampled_from(["leave_past_due", "cancel", "pause"]))
+    what = f"{draw(_INTERVALS)} for {draw(_AMOUNTS)} to slim{free} in {draw(_ZONES)}"
     lines = [
-        f"with catch_up {draw(st.sampled_from(['bill_latest', 'bill_all', 'forgive']))}",
-        f"with dunning_terminal_action"
-        f" {draw(st.sampled_from(['leave_past_due', 'cancel', 'pause']))}",
-        f"on {start:%Y-%m-%d %H:%M} subscribe {draw(_INTERVALS)} for {draw(_AMOUNTS)}"
-        f" to slim{free} in {draw(_ZONES)}",
+        f"with catch_up {catch_up}",
+        f"with dunning_terminal_action {terminal}",
+        f"on {start:%Y-%m-%d %H:%M} subscribe {what}",
     ]
     at, end = start, start + YEARS
     for days, what in draw(

@@ -15,7 +15,7 @@ _PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 
 
 @settings(
-    max_examples=int(_COUNT or 12),
+    max_examples=int(_COUNT or 8),
     derandomize=not _COUNT,
     deadline=None,
     database=None,

@@ -16,6 +16,7 @@ from worker.console import (
     audit,
     billing_key,
     dead_letter,
+    dunning,
     endpoint,
     invoice,
     life,
@@ -45,6 +46,7 @@ app.add_typer(payment.app, name="payment")
 app.add_typer(billing_key.app, name="billing-key")
 app.add_typer(dead_letter.app, name="dead-letter")
 app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(dunning.app, name="dunning")
 app.add_typer(audit.app, name="audit")
 app.command()(status.status)
 app.command()(simulate.simulate)

@@ -273,6 +273,32 @@ def replay(
     _do(deed, "Events will be delivered to this endpoint once more", yes=yes, as_json=as_json)
 
 
+@app.command()
+@ends_in_words
+def schema(
+    name: own.Name = None,
+    *,
+    to: own.To = None,
+) -> None:
+    """Print the JSON Schema of an event's body, or write those of all events into a folder."""
+    from shared.billing.events import EventName  # noqa: PLC0415 - see app.py
+    from shared.jobs import event_schemas  # noqa: PLC0415
+
+    if name is not None and to is None:
+        typer.echo(event_schemas.schema_of(name), nl=False)
+        return
+    if name is not None or to is None:
+        raise MisusedError("say one of NAME and --to.")
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        for each in EventName:
+            path = to / event_schemas.file_name(each)
+            path.write_text(event_schemas.schema_of(each), "utf-8")
+    except OSError as error:
+        raise RefusedError(f"{to} cannot be written: {error.strerror}.") from None
+    typer.echo(f"{len(EventName)} schemas written to {to}")
+
+
 def _instant(option: str, written: str | None) -> "datetime | None":
     from worker.console import terms  # noqa: PLC0415 - see app.py
 

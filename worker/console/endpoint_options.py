@@ -1,5 +1,6 @@
 """The options of `dalmada endpoint`, each with its bounds and its help."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,3 +44,9 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Until then; now if left out.")]
 GivenUp = Annotated[bool, typer.Option("--given-up", help="All that were given up.")]
+Name = Annotated[
+    EventName | None, typer.Argument(metavar="NAME", help="An event's name, such as invoice.paid.")
+]
+To = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Write one file for each event there.")
+]

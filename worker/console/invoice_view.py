@@ -134,7 +134,7 @@ def retry_fields(card: "InvoiceCard", told: Mapping[str, Json]) -> dict[str, str
         "amount": price(invoice.price),
         "declines": str(invoice.declines),
         "next attempt": f"{both(invoice.next_attempt_at, zone)} →"
-        f" {told_fields(told, zone)['next attempt']}",
+        f" {told_fields(told, zone)['next attempt at']}",
         "message": invoice.message or "-",
     }
 

@@ -16,7 +16,6 @@ from worker.console.rendering import (
     iso,
     local,
     price,
-    print_fields,
     print_line,
     print_table,
     won,
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
     from shared.db.life_readings import AdjustmentCard, ChangeCard, ConsentCard, Life
 
 # What handlers tell in won.
-_MONEY = frozenset({"amount", "amount_after", "amount_before", "credit", "discount", "tax_free"})
+_MONEY = frozenset({"charged_later", "next_amount"})
+# What they tell of the subscription itself, which is shown as it was and as it will be.
+_OF_ITSELF = frozenset({"keeps", "pause_at", "resume_at", "status", "trial_end_at"})
 
 
 def foresee_renewal(
@@ -49,23 +50,21 @@ def foresee_renewal(
         return None
 
 
-def in_a_word(subscription: Subscription, renewal: Renewal | None) -> str:
-    """Return what the next renewal will come to."""
-    if renewal is None:
-        return "none"
+def cost_of(subscription: Subscription, renewal: Renewal | None) -> str:
+    """Return what the next renewal will come to, for people."""
     zone = subscription.agreement.cycle.time_zone
+    if renewal is None:
+        return "nothing"
     if renewal.ends_at is not None:
         asked = ", ".join(f"{missing.kind} {won(missing.amount)}" for missing in renewal.missing)
-        return f"none: it ends at {both(renewal.ends_at, zone)}, no consent is given: {asked}"
+        return f"nothing: it ends before, for no consent is given: {asked}"
     for skipped in renewal.skipped:
-        return f"{both(skipped.period.start_at, zone)}: nothing ({skipped.reason})"
+        return f"nothing: {skipped.reason}"
     for invoice in renewal.invoices:
-        return f"{both(invoice.period.start_at, zone)}: {price(invoice.price)}"
-    return (
-        f"none: it ends at {both(subscription.cancel_at, zone)}"
-        if (subscription.cancel_at is not None)
-        else "none"
-    )
+        return price(invoice.price)
+    if subscription.cancel_at is not None:
+        return f"nothing: it ends at {local(subscription.cancel_at, zone)}"
+    return "nothing"
 
 
 def life_document(
@@ -103,9 +102,8 @@ def print_life(subscription: Subscription, life: "Life", policy: ConsentPolicy) 
     """Print what the next renewal costs line by line, and everything that it depends on."""
     zone = subscription.agreement.cycle.time_zone
     renewal = foresee_renewal(subscription, life, policy)
-    print_fields({"next renewal costs": in_a_word(subscription, renewal)})
     for invoice in renewal.invoices if renewal else ():
-        print_line()
+        print_line("the next renewal, as things stand")
         print_lines(invoice.lines, invoice.price)
     for title, columns, rows in (
         (
@@ -120,7 +118,7 @@ def print_life(subscription: Subscription, life: "Life", policy: ConsentPolicy) 
         ),
         (
             "consent",
-            ("kind", "before", "after", "given", "valid for"),
+            ("kind", "before", "after", "given", "from"),
             [_consent_row(card, zone) for card in life.consents],
         ),
     ):
@@ -140,15 +138,19 @@ def deed_fields(
     for name in (*before, *(name for name in after if name not in before)):
         was, will = before.get(name, "-"), after.get(name, "-")
         fields[name] = was if was == will else f"{was} → {will}"
-    return fields | {
-        name: text for name, text in told_fields(told, zone).items() if name not in fields
+    # Whatever has a number now has it no longer: all was taken back.
+    besides = {
+        name: value
+        for name, value in told.items()
+        if name not in _OF_ITSELF and not name.endswith(("_id", "_ids"))
     }
+    return fields | told_fields(besides, zone)
 
 
 def told_fields(told: Mapping[str, Json], zone: str) -> dict[str, str]:
     """Return what a command's result tells, for people."""
     return {
-        name.removesuffix("_at").removesuffix("_id").replace("_", " "): _told(name, value, zone)
+        name.removesuffix("_id").replace("_", " "): _told(name, value, zone)
         for name, value in told.items()
     }
 
@@ -275,13 +277,19 @@ def _adjustment_row(card: "AdjustmentCard") -> tuple[str, ...]:
         given = f"{adjustment.percent} %"
     if adjustment.periods_left is not None:
         left = f"{adjustment.periods_left} periods"
-    return str(adjustment.id), adjustment.kind, adjustment.description, given, left
+    return (
+        str(adjustment.id),
+        adjustment.kind.replace("_", " "),
+        adjustment.description,
+        given,
+        left,
+    )
 
 
 def _consent_row(card: "ConsentCard", zone: str) -> tuple[str, ...]:
     return (
         str(card.id),
-        card.consent.kind,
+        card.consent.kind.replace("_", " "),
         "-" if card.amount_before is None else won(card.amount_before),
         won(card.consent.amount_after),
         local(card.consent.given_at, zone),

@@ -14,6 +14,7 @@ from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.notice import NoticeLeads
 from shared.billing.subscription import BillingKeyStatus, Subscription
 from shared.db import (
+    agreement_writes,
     attempts,
     audit,
     backlogs,
@@ -105,6 +106,10 @@ async def add_subscription(
         connection, actor=actor, action="subscription add", subject=f"subscription {new.id}"
     )
     await subscriptions.add(connection, [new], now)
+    terms = new.agreement
+    if terms.trial_end_at and terms.buyer_ref and terms.product:
+        # Given elsewhere, and given all the same: it is the one that the buyer has had.
+        await agreement_writes.take_trial(connection, terms.buyer_ref, terms.product, new.id)
     key = await readings.billing_key_of(connection, new.id)
     if key is not None and key.status is BillingKeyStatus.DEAD:
         raise RefusedError(

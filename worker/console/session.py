@@ -5,12 +5,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
 import psycopg
 import stamina.instrumentation
 import structlog
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -108,6 +108,11 @@ class LifeSettings(CollectingSettings, ConsoleSettings):
     notice_price_days: Annotated[int, Field(ge=0, le=366)] = Settings.model_fields[
         "notice_price_days"
     ].default
+
+    @model_validator(mode="after")
+    def _can_be_followed(self) -> Self:
+        _ = self.hours, self.dunning_policy
+        return self
 
     @property
     def consent_policy(self) -> ConsentPolicy:

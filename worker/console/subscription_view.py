@@ -15,8 +15,8 @@ from shared.billing.subscription import Agreement, BillingKeyStatus, Subscriptio
 from worker.console.buyers import masked_document, masked_fields
 from worker.console.invoice_view import invoice_document, print_invoices
 from worker.console.life_view import (
+    cost_of,
     foresee_renewal,
-    in_a_word,
     life_document,
     life_fields,
     print_life,
@@ -142,7 +142,7 @@ def print_card(card: "SubscriptionCard", limit: int, policy: ConsentPolicy) -> N
             "status": subscription.status,
             **terms_fields(subscription.agreement),
             **life_fields(subscription, card.life),
-            "next renewal": both(subscription.next_renewal_at, cycle.time_zone),
+            **_renewal_fields(card, policy),
             "ends": both(subscription.cancel_at, cycle.time_zone),
             "billing key": key.status,
             **masked_fields(key),
@@ -186,9 +186,17 @@ def summary_fields(card: "SubscriptionCard", policy: ConsentPolicy) -> dict[str,
         **life_fields(subscription, card.life),
         **masked_fields(card.billing_key),
         "ends": both(subscription.cancel_at, zone),
-        "next renewal costs": in_a_word(
-            subscription, foresee_renewal(subscription, card.life, policy)
-        ),
+        **_renewal_fields(card, policy),
+    }
+
+
+def _renewal_fields(card: "SubscriptionCard", policy: ConsentPolicy) -> dict[str, str]:
+    subscription = card.subscription
+    renewal = foresee_renewal(subscription, card.life, policy)
+    zone = subscription.agreement.cycle.time_zone
+    return {
+        "next renewal": both(subscription.next_renewal_at, zone),
+        "it costs": cost_of(subscription, renewal),
     }
 
 

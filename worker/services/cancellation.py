@@ -1,14 +1,15 @@
 """Take in the wish to end a subscription; the end itself comes with a scan, when its time has."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.billing.cancellation import Cancellation, CancelWhen, running_period_end
-from shared.billing.errors import BillingError
+from shared.billing.cancellation import Cancellation, CancelWhen, end_of_use
+from shared.billing.errors import BillingError, InvalidCancellationError
 from shared.billing.events import Event, EventName, Json
 from shared.billing.lifecycle import SubscriptionStatus
-from shared.db import endings, outbox, subscriptions
+from shared.db import endings, life, outbox, pauses, subscriptions
 from shared.db.endings import Ending
 from shared.jobs.commands import CancelSubscription
 from worker.services.commanding import CommandRefusedError
@@ -29,7 +30,7 @@ async def cancel_subscription(
         )
     except BillingError as error:
         raise CommandRefusedError(str(error)) from error
-    ending = await endings.lock(connection, command.subscription_id)
+    ending = await _locked(connection, command.subscription_id)
     if ending is None:
         message = f"there is no subscription {command.subscription_id}"
         raise CommandRefusedError(message)
@@ -39,6 +40,8 @@ async def cancel_subscription(
     replaced = ending.wish.cancel_at if ending.wish else None
     if replaced is not None and cancel_at >= replaced:
         raise CommandRefusedError(_ends_already(replaced, now))
+    if command.when is CancelWhen.NOW:
+        await _let_go_on(connection, ending, now)
     await endings.ask(connection, command.subscription_id, asked, cancel_at)
     told: dict[str, Json] = {
         "when": asked.when,
@@ -56,6 +59,26 @@ async def cancel_subscription(
     return {"subscription_id": str(command.subscription_id), **told}
 
 
+async def _locked(connection: AsyncConnection, subscription_id: UUID) -> Ending | None:
+    """Lock a subscription, and before it the invoice of a period that stands still.
+
+    Any other invoice is left alone: whoever claims it at this instant is not waited for.
+    """
+    savepoint = await connection.begin_nested()
+    ending = await endings.lock(connection, subscription_id)
+    if ending is None or not _stands_still(ending):
+        await savepoint.commit()
+        return ending
+    await savepoint.rollback()
+    await life.hold(connection, subscription_id)
+    return await endings.lock(connection, subscription_id)
+
+
+def _stands_still(ending: Ending) -> bool:
+    """Say whether a pause keeps what is left of the running period."""
+    return ending.status is SubscriptionStatus.PAUSED and ending.decided_until is None
+
+
 async def _cancel_at(
     connection: AsyncConnection, command: CancelSubscription, now: datetime
 ) -> datetime:
@@ -65,11 +88,25 @@ async def _cancel_at(
     try:
         subscription = await subscriptions.get(connection, command.subscription_id)
         if subscription is not None:
-            return running_period_end(subscription.agreement.cycle, now)
+            return end_of_use(subscription, now)
+    except InvalidCancellationError as error:
+        raise CommandRefusedError(str(error)) from error
     except BillingError as error:
         message = f"the end of its period cannot be counted: {error}; cancel now instead"
         raise CommandRefusedError(message) from error
     raise AssertionError  # pragma: no cover - it is locked
+
+
+async def _let_go_on(connection: AsyncConnection, ending: Ending, now: datetime) -> None:
+    """Have a period that stands still end when it would if the pause was over now.
+
+    What goes back of it is counted by the days that are left of it, and they are still all there.
+    """
+    if not _stands_still(ending):
+        return
+    held = await life.lock(connection, ending.subscription_id)
+    if held is not None:
+        await pauses.let_go_on(connection, held, pauses.resumption(held, now))
 
 
 def _ended(ending: Ending) -> str:

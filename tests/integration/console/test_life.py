@@ -58,6 +58,12 @@ def give(dalmada: Commands, *arguments: str, **variables: str) -> Printed:
     return done
 
 
+def preview(done: Printed) -> dict[str, str]:
+    """Return what was shown before it was done, by the names of its lines."""
+    lines = (line.strip().partition("  ") for line in done.err.splitlines())
+    return {name: value.strip() for name, _, value in lines if value}
+
+
 def assert_as_published(done: Printed, task: str, world: World) -> None:
     """Fail if a result or an event differs from what the pages of messages show."""
     told = set(done.json) - {"command_id"}
@@ -89,10 +95,7 @@ class TestStart:
 
         shown = dalmada("subscription", "show", str(identity))
         assert row.trial_end_at.isoformat() in shown.fields()["free until"]
-        assert (
-            "no consent is given: trial_conversion 19,800 KRW"
-            in (shown.fields()["next renewal costs"])
-        )
+        assert "no consent is given: trial_conversion 19,800 KRW" in shown.fields()["it costs"]
         consented = give(
             dalmada,
             *("subscription", "consent", str(identity), "--kind", "trial_conversion"),
@@ -110,7 +113,7 @@ class TestStart:
             "sign_up",
         ]
         people = dalmada("subscription", "show", str(identity))
-        assert people.fields()["next renewal costs"].endswith(": 24,800 KRW")
+        assert people.fields()["it costs"] == "24,800 KRW"
         lines = [line.split("  ")[0] for line in people.out.splitlines()]
         assert lines.index("recurring") < lines.index("setup") < lines.index("total")
         # What proves it is kept, and shown nowhere.
@@ -121,7 +124,7 @@ class TestStart:
     ) -> None:
         done = self.begin(dalmada, "--quantity", "3", "--yes")
         assert done.status == 0, done.err
-        assert "quantity            3, 29,700 KRW in all" in done.err
+        assert preview(done)["quantity"] == "3, 29,700 KRW in all"
         assert "billing key" not in done.out
         assert KEY not in done.out + done.err
         assert done.fields()["status"] == "active"
@@ -164,13 +167,13 @@ class TestPause:
         asked = ("subscription", "pause", str(identity), *ON_WISH, "--reason", "구매자 요청")
         done = dalmada(*asked, "--keeps", "time", "--yes")
         assert done.status == 0, done.err
-        assert "status              active → paused" in done.err
-        assert "a pause keeps       - → the time" in done.err
+        assert preview(done)["status"] == "active → paused"
+        assert preview(done)["a pause keeps"] == "- → the time"
         row = stored(world, identity)
         assert (row.status, row.pause_keeps, row.next_renewal_at) == ("paused", "time", None)
         shown = dalmada("subscription", "show", str(identity)).fields()
         assert row.pause_at.isoformat() in shown["paused from"]
-        assert shown["next renewal costs"] == "none"
+        assert (shown["next renewal"], shown["it costs"]) == ("-", "nothing")
         on = give(dalmada, "subscription", "resume", str(identity))
         assert_as_published(on, "subscription.resume", world)
         assert stored(world, identity).status == "active"
@@ -211,8 +214,8 @@ class TestChange:
         done = dalmada(*asked, *agreed(world), "--yes")
         assert done.status == 0, done.err
         # The renewal itself says so: that is not what the command tells, but what follows from it.
-        assert ": 10,000 KRW (1,000 KRW tax-free) → " in done.err
-        assert ": 12,000 KRW (1,000 KRW tax-free)" in done.err
+        costs = "10,000 KRW (1,000 KRW tax-free) → 12,000 KRW (1,000 KRW tax-free)"
+        assert preview(done)["it costs"] == costs
         document = dalmada("subscription", "show", str(identity), "--json").json
         (change,) = document["changes"]
         assert (change["status"], change["amount"]) == ("pending", 12_000)
@@ -262,7 +265,7 @@ class TestGiving:
         (entry,) = audited(world)
         assert (entry.action, entry.reason) == ("subscription adjust", "outage of the 3rd")
         shown = dalmada("subscription", "show", str(identity))
-        assert shown.fields()["next renewal costs"].endswith(": 7,000 KRW (700 KRW tax-free)")
+        assert shown.fields()["it costs"] == "7,000 KRW (700 KRW tax-free)"
         (line,) = [line for line in shown.out.splitlines() if line.startswith("discount ")]
         assert "장애 보상" in line
         assert "-3,000 KRW" in line
@@ -302,8 +305,8 @@ def test_an_end_that_has_not_come_is_taken_back_once_somebody_says_so(
     assert (nobody.status, nobody.out) == (2, "")
     refused = at_terminal(dalmada, *back, answer="n")
     assert refused.status == 1
-    assert "심청…미" in refused.err
-    assert "ends                " in refused.err
+    assert preview(refused)["buyer_name"] == "심청…미"
+    assert preview(refused)["ends"].endswith(" → -")
     assert stored(world, identity).cancel_at is not None
     done = give(dalmada, *back)
     assert_as_published(done, "subscription.reactivate", world)
@@ -322,9 +325,10 @@ def test_a_price_is_changed_for_everybody_and_says_who_must_agree(
     asked = ("price", "change", "--product", "slim", "--amount", "12000")
     done = dalmada(*asked, "--from", renewal_at.isoformat(), "--yes")
     assert done.status == 0, done.err
-    assert "subscriptions        2\n" in done.err
-    assert "must agree first     1; without it the price stays\n" in done.err
-    assert f"({renewal_at.isoformat()})" in done.err.partition("first renewal by it")[2]
+    shown_first = preview(done)
+    assert shown_first["subscriptions"] == "2"
+    assert shown_first["must agree first"] == "1; without it the price stays"
+    assert f"({renewal_at.isoformat()})" in shown_first["first renewal by it"]
     assert done.fields()["must agree first"] == "1"
     (entry,) = audited(world)
     assert (entry.action, entry.subject) == ("price change", "product slim")
@@ -350,8 +354,8 @@ def test_an_invoice_is_collected_once_more_on_the_buyers_wish(
     asked = ("invoice", "retry", str(invoice_id))
     done = dalmada(*asked, "--yes")
     assert done.status == 0, done.err
-    assert "message       잔액 부족\n" in done.err
-    assert f"({planned.isoformat()}) → " in done.err
+    assert preview(done)["message"] == "잔액 부족"
+    assert f"({planned.isoformat()}) → " in preview(done)["next attempt"]
     row = world.run(world.invoice(invoice_id))
     assert row.next_attempt_at < planned
     assert row.planned_attempt_at == planned

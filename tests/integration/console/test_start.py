@@ -52,6 +52,9 @@ def test_help_loads_nothing_heavy(dalmada: Commands) -> None:
         (*HEAVY, *NEVER),
         ("--help",),
         ("subscription", "add", "--help"),
+        ("subscription", "change", "--help"),
+        ("price", "change", "--help"),
+        ("invoice", "retry", "--help"),
         ("billing-key", "register", "--help"),
         ("payment", "refund", "--help"),
     )
@@ -76,7 +79,7 @@ def test_help_names_every_command(dalmada: Commands) -> None:
     done = dalmada.process("--help")
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("Usage: dalmada ")
-    nouns = ("subscription", "invoice", "payment", "billing-key", "dead-letter", "audit")
+    nouns = ("subscription", "price", "invoice", "payment", "billing-key", "dead-letter", "audit")
     for word in (*nouns, "status", "--version", "DALMADA_DATABASE_URL", "--yes"):
         assert word in done.out
 
@@ -84,8 +87,15 @@ def test_help_names_every_command(dalmada: Commands) -> None:
 @pytest.mark.parametrize(
     ("noun", "verbs"),
     [
-        ("subscription", ("add", "list", "show", "cancel")),
-        ("invoice", ("list", "show")),
+        (
+            "subscription",
+            (
+                *("add", "list", "show", "cancel", "start", "pause", "resume", "change"),
+                *("withdraw-change", "reactivate", "adjust", "dunning", "consent"),
+            ),
+        ),
+        ("price", ("change",)),
+        ("invoice", ("list", "show", "retry")),
         ("payment", ("list", "show", "refund")),
         ("billing-key", ("list", "show", "register", "change", "delete")),
         ("dead-letter", ("list", "show", "requeue", "discard")),

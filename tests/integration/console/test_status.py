@@ -9,6 +9,7 @@ from redis import Redis
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.launcher.ports import free_port
+from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.outcome import Unknown
 from shared.clock import WallClock
 from shared.db import dead_letters, holds
@@ -68,7 +69,13 @@ class TestWhenBillingGoesOn:
             "database": {"reachable": True, "error": None},
             "redis": {"reachable": True, "error": None},
             "queues": QUEUES,
-            "subscriptions": {"active": 0, "past_due": 0, "canceled": 0},
+            "subscriptions": {
+                "trialing": 0,
+                "active": 0,
+                "past_due": 0,
+                "paused": 0,
+                "canceled": 0,
+            },
             "invoices": {"open": 0, "paid": 0, "uncollectible": 0, "void": 0},
             "attempts_unresolved": {"claimed": 0, "waiting": 0, "unknown": 0, "parked": 0},
             "refunds_unresolved": {"waiting": 0, "claimed": 0, "unknown": 0, "parked": 0},
@@ -357,6 +364,21 @@ class TestWhenSomethingElseWaits:
         done = dalmada("status", "--json")
         assert (done.status, codes(done)) == ((1, [f"{code}_late"]) if late else (0, []))
         assert done.json[f"{code}_due"]["count"] == 1
+
+    def test_a_renewal_that_nobody_was_told_of(self, dalmada: Commands, world: World) -> None:
+        # It was to be told three days before, and could be once the day before it was billed.
+        cycle = BillingCycle(world.clock.now(), Interval(IntervalUnit.DAY))
+        world.run(world.subscribe(cycle=cycle))
+        world.run(world.renew())
+        world.run(world.charge_all())
+        relayed(world)
+        assert dalmada("status", "--json").json["notices_due"]["count"] == 1
+        world.run(world.rows("UPDATE invoices SET created_at = now() - interval '11 minutes'"))
+        assert codes(dalmada("status", "--json")) == ["notices_late"]
+        hurried = dalmada("status", "--json", DALMADA_NOTICE_RENEWAL_DAYS="0")
+        assert (hurried.status, hurried.json["notices_due"]) == (0, NOTHING)
+        world.run(world.rows("UPDATE subscriptions SET noticed_index = next_period_index"))
+        assert dalmada("status", "--json").status == 0
 
 
 class TestWhenAServerIsOutOfReach:

@@ -345,6 +345,36 @@ class TestAnAnchorInThePast:
         assert len(world.run(world.events("period.skipped"))) == 10
 
 
+class TestATrial:
+    OF_MEMBER = ("--product", "slim", "--buyer-ref", "member-7")
+
+    def test_is_over_when_the_first_period_begins(self, dalmada: Commands, world: World) -> None:
+        until = ("--trial-end", "2031-02-14", *self.OF_MEMBER)
+        added = dalmada.add(*until, "--quantity", "2")
+        (row,) = stored(world)
+        ends_at = datetime(2031, 2, 13, 15, tzinfo=UTC)
+        assert (row.status, row.trial_end_at, row.anchor_at) == ("trialing", ends_at, ends_at)
+        assert (row.quantity, row.consented_amount, row.next_renewal_at) == (2, 0, ends_at)
+        assert (row.product, row.buyer_ref) == ("slim", "member-7")
+        assert added.json["trial_end_at"] == ends_at.isoformat()
+        dalmada.add(*until, "--anchor", "2031-03-01", stdin="another_key_1")
+        later = max(stored(world), key=lambda each: each.anchor_at)
+        assert later.anchor_at == datetime(2031, 2, 28, 15, tzinfo=UTC)
+        # Given once, whoever gave it.
+        (trial,) = world.run(world.rows("SELECT * FROM trials"))
+        assert trial.subscription_id == row.id
+
+    def test_that_is_over_is_none(self, dalmada: Commands) -> None:
+        done = dalmada(*ADD, *FROM_STDIN, "--trial-end", "2020-01-01", stdin=KEY)
+        assert (done.status, done.out) == (2, "")
+        assert "--trial-end: 2020-01-01 00:00:00 KST lies in the past" in done.err
+
+    def test_cannot_end_at_no_time(self, dalmada: Commands) -> None:
+        done = dalmada(*ADD, *FROM_STDIN, "--trial-end", "soon", stdin=KEY)
+        assert (done.status, done.out) == (2, "")
+        assert "--trial-end: 'soon' is not a date or time" in done.err
+
+
 def test_the_first_periods_after_a_future_anchor_may_be_free(dalmada: Commands) -> None:
     done = dalmada.add("--anchor", "2031-01-31", "--first-period", "1")
     assert done.json["first_renewal_at"] == "2031-02-27T15:00:00+00:00"

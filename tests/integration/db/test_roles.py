@@ -9,14 +9,18 @@ import pytest
 import structlog
 
 from deploy.launcher.servers import OwnServers
+from shared.billing.delivery import Answer
 from shared.billing.inquiry import RecordStatus, StillUnresolved
+from shared.billing.outcome import Declined
 from shared.billing.rules import CollectionRules
-from shared.db import migrate, roles
+from shared.clock import WallClock
+from shared.db import endpoints, migrate, roles
 from shared.db.grants import EVERY, GRANTS, HIDDEN, UNGRANTED, Role
 from shared.db.tables import metadata
 from tests.integration.console.commands import Commands
 from tests.integration.db.logins import (
     StaffedWorld,
+    acting,
     console_environment,
     login_of,
     logins,
@@ -29,6 +33,8 @@ from tests.simulation.lives import Climate, live
 from tests.support.billing import LEASES, QUIET
 from tests.support.book import record_of
 from tests.support.databases import fresh_database
+from tests.support.endpoints import EndpointDesk
+from tests.support.endpoints import Told as Endpoint
 from tests.support.keys import Shop, owing
 from tests.support.refunds import RefundBook, RefundDesk, Way
 from worker.services.relay import RelayEvents
@@ -83,6 +89,28 @@ class TestTheProcesses:
         relay = RelayEvents(staffed.database, told, staffed.clock, 100)
         assert staffed.run(relay()) == len(told.events) > 4
         assert staffed.run(staffed.scan_relay()) == 0
+
+    def test_deliver_events_by_their_logins(self, staffed: StaffedWorld) -> None:
+        async def scenario() -> None:
+            desk = EndpointDesk(staffed, told := Endpoint())
+            with acting(Role.CONSOLE):
+                endpoint_id = await desk.add()
+            await desk.happen((await staffed.subscribe())[0], 2)
+            told.script.append(Answer(410, "HTTP 410"))
+            with acting(Role.SCHEDULER):
+                (job,) = await desk.scan()
+            assert await desk.work(job.delivery_ids) == ["failed"]
+            with acting(Role.CONSOLE):
+                await staffed.database.run(
+                    lambda connection: endpoints.enable(
+                        connection, endpoint_id, staffed.clock.now()
+                    )
+                )
+            with acting(Role.SCHEDULER):
+                (job,) = await desk.scan()
+            assert await desk.work(job.delivery_ids) == ["delivered"] * 3
+
+        staffed.run(scenario())
 
 
 async def keys_and_hints(world: StaffedWorld) -> None:
@@ -168,6 +196,48 @@ class TestTheConsole:
         assert done["status --json"]["database"] == {"reachable": True, "error": None}
         assert len(done["audit list"]["entries"]) >= 4
 
+    def test_steers_the_lives_of_subscriptions_by_its_login(
+        self, staffed: StaffedWorld, dalmada: Commands
+    ) -> None:
+        staffed.clock.instant = WallClock().now()
+        consent = ("--consent-at", staffed.clock.now().isoformat(), "--consent-shown", "mail 2")
+        agreed = (*consent, "--consent-evidence", "click 991")
+        because = ("--reason", "요청", "--requester", "customer")
+        terms = ("--amount", "9900", "--name", "슬림", "--product", "slim", "--buyer-ref", "m-7")
+        begun = dalmada(
+            *("subscription", "start", "--customer-uid", "-", *terms, "--trial-days", "7"),
+            *("--setup-amount", "5000", "--setup-name", "가입비", *agreed, "--yes", "--json"),
+            stdin="new",
+        )
+        assert begun.status == 0, begun.err
+        trial = begun.json["subscription_id"]
+        (invoice_id,) = staffed.run(staffed.open_invoices())
+        staffed.gateway.script.append(Declined("잔액 부족", "imp_1"))
+        staffed.run(staffed.charge_all())
+        identity = str(staffed.run(staffed.invoice(invoice_id)).subscription_id)
+        more = ("subscription", "change", identity, "--requester", "admin", "--quantity", "2")
+        change = str(dalmada(*more, "--yes", "--json").json["change_id"])
+        converted = ("--kind", "trial_conversion", "--amount-after", "9900", *agreed)
+        anew = ("--now", "--every", "week", "--count", "2", *agreed)
+        for arguments in (
+            ("subscription", "consent", trial, *converted),
+            ("subscription", "withdraw-change", identity, change),
+            ("subscription", "change", identity, "--requester", "customer", *anew),
+            ("subscription", "adjust", identity, "--for", "보상", "--credit", "500"),
+            ("subscription", "pause", identity, *because, "--when", "period_end"),
+            ("subscription", "resume", identity),
+            ("subscription", "dunning", identity, "--off"),
+            ("invoice", "retry", str(invoice_id)),
+            ("subscription", "cancel", identity, "--when", "period_end", *because),
+            ("subscription", "reactivate", identity),
+            ("price", "change", "--product", "slim", "--amount", "12000", "--from", "2090-01-01"),
+        ):
+            done = dalmada(*arguments, "--yes", "--json")
+            assert (done.status, done.err) == (0, ""), arguments
+        shown = dalmada("subscription", "show", identity, "--json")
+        assert (shown.status, shown.err) == (0, "")
+        assert "permission denied" not in dalmada("status", "--json").err
+
     def test_takes_a_key_away_by_its_login(self, staffed: StaffedWorld, dalmada: Commands) -> None:
         added = dalmada.add()
         staffed.run(
@@ -229,14 +299,24 @@ EVERYWHERE = [
     "DELETE FROM events",
     "DELETE FROM commands",
     "DELETE FROM dead_letters",
+    "DELETE FROM endpoints",
+    "DELETE FROM deliveries",
+    "UPDATE deliveries SET event_id = 1",
     "UPDATE payments SET amount = 0",
     "UPDATE payments SET imp_uid = 'imp_other'",
     "UPDATE invoices SET amount = 1",
     "UPDATE payment_attempts SET merchant_uid = 'other'",
     "UPDATE payment_attempts SET amount = 1",
     "UPDATE refunds SET amount = 1",
-    "UPDATE subscriptions SET amount = 1",
+    "UPDATE subscriptions SET buyer_ref = 'another'",
+    "UPDATE subscriptions SET time_zone = 'UTC'",
     "UPDATE subscriptions SET billing_key_id = 1",
+    "UPDATE consents SET given_at = now()",
+    "UPDATE consents SET amount_after = 1",
+    "UPDATE adjustments SET amount = 1",
+    "UPDATE agreement_changes SET amount = 1",
+    "DELETE FROM consents",
+    "DELETE FROM trials",
     "UPDATE billing_keys SET customer_uid = 'stolen'",
     "UPDATE events SET data = '{}'",
     "UPDATE commands SET digest = ''",
@@ -272,19 +352,33 @@ FORBIDDEN: Mapping[Role, list[str]] = {
         "UPDATE refunds SET checksum = 1",
         "UPDATE payments SET cancelled_amount = 0",
         "UPDATE payments SET created_at = now()",
-        "UPDATE subscriptions SET status = 'canceled'",
-        "UPDATE subscriptions SET cancel_at = NULL",
+        "UPDATE subscriptions SET canceled_at = now()",
+        "UPDATE subscriptions SET closed_at = now()",
+        "SELECT shown FROM consents",
+        "SELECT evidence FROM consents",
+        "INSERT INTO consents (subscription_id, kind) SELECT id, 'sign_up' FROM subscriptions",
+        "INSERT INTO agreement_changes (requester) VALUES ('admin')",
+        "UPDATE invoices SET lines = '[]'",
         "UPDATE billing_keys SET status = 'active'",
         "UPDATE windows SET status = 'confirmed'",
         "UPDATE events SET relayed_at = NULL",
+        "SELECT secrets FROM endpoints",
+        "SELECT url FROM endpoints",
+        "UPDATE endpoints SET status = 'enabled'",
+        "UPDATE deliveries SET status = 'delivered'",
         "DELETE FROM gateway_holds",
     ],
     Role.WORKER: [
+        "INSERT INTO endpoints (url, secrets) VALUES ('https://a.example.com/', '{a}')",
+        "UPDATE endpoints SET url = 'https://elsewhere.example.com/'",
+        "UPDATE endpoints SET secrets = '{a}'",
+        "UPDATE endpoints SET allow_private = true",
         "SELECT FROM audit_log",
         "INSERT INTO audit_log (actor, action, subject) VALUES ('somebody', 'a', 'b')",
-        "INSERT INTO subscriptions (order_name) VALUES ('free')",
+        "INSERT INTO subscriptions (canceled_at) VALUES (now())",
         f"INSERT INTO invoices ({PAID}) SELECT {PAID} FROM invoices",  # noqa: S608
-        "UPDATE subscriptions SET next_period_index = 0",
+        "UPDATE adjustments SET percent = 1",
+        "UPDATE agreement_changes SET applied_index = 0",
         "UPDATE invoices SET period_start_at = now()",
         "UPDATE payments SET created_at = now()",
         "UPDATE refunds SET reason = 'another'",
@@ -307,8 +401,9 @@ FORBIDDEN: Mapping[Role, list[str]] = {
         "UPDATE payment_attempts SET lease_until = now()",
         "UPDATE refunds SET checksum = 1",
         "UPDATE refunds SET send_number = 0",
-        "UPDATE subscriptions SET status = 'active'",
-        "UPDATE subscriptions SET next_renewal_at = now()",
+        "UPDATE subscriptions SET trial_end_at = now()",
+        "UPDATE adjustments SET percent = 1",
+        "UPDATE agreement_changes SET applied_index = 0",
         "UPDATE billing_keys SET generation = 1",
         "UPDATE windows SET imp_uid = 'imp_other'",
         "UPDATE events SET relayed_at = NULL",

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
 from shared.billing.lifecycle import SubscriptionStatus
-from shared.db import subscriptions
+from shared.db import renewals, subscriptions
 from tests.support.billing import MONTHLY, START_AT, World
 
 DAILY = Interval(IntervalUnit.DAY)
@@ -106,7 +106,7 @@ def test_what_another_scan_holds_is_left_to_it(world: World) -> None:
 
     async def scenario() -> None:
         async with world.database.transaction() as connection:
-            due = await subscriptions.lock_due(connection, 1, world.clock.now())
+            due = await renewals.lock_due(connection, 1, world.clock.now())
             assert len(due.countable) == 1
             assert await world.renew() == 1
         assert await world.renew() == 1
@@ -308,7 +308,7 @@ def test_a_crash_in_mid_scan_opens_nothing_halfway(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(subscriptions, "advance", fail)
+    monkeypatch.setattr(renewals, "advance", fail)
     with pytest.raises(ZeroDivisionError):
         world.run(world.renew())
     monkeypatch.undo()

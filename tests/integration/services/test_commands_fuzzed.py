@@ -32,6 +32,8 @@ from worker.tasks import kept as kept_module
 
 CONTRACTS: tuple[type[Job], ...] = (*COMMANDS, ReceiveWebhook)
 SECRET = "planted-0a1b2c"
+# Beyond what an input says by chance: nobody's invoice is named by a small number.
+FIRST_INVOICE = 2**40
 # Money and agreements; what a command may write by itself is another matter.
 GUARDED = (
     *("subscriptions", "invoices", "payment_attempts", "payments", "refunds", "gateway_holds"),
@@ -126,7 +128,9 @@ def endings(world: World) -> tuple[int, int]:
 def test_it_ends_as_a_result_or_a_dead_letter_and_changes_nothing_else(
     world: World, intake: Intake
 ) -> None:
+    world.run(world.rows(f"ALTER TABLE invoices ALTER COLUMN id RESTART WITH {FIRST_INVOICE}"))
     paid, owed = world.run(world.open_invoices(2))
+    assert paid == FIRST_INVOICE
     world.run(world.charge([paid]))
     before = guarded(world)
     assert before["payments"]
@@ -159,7 +163,10 @@ def test_it_ends_as_a_result_or_a_dead_letter_and_changes_nothing_else(
 
     take()
 
-    assert guarded(world) == before
+    after = guarded(world)
+    # Some inputs begin subscriptions of their own.
+    assert set(before["subscriptions"]) < set(after.pop("subscriptions"))
+    assert after == {table: rows for table, rows in before.items() if table != "subscriptions"}
     assert owed
     # Each ending was met, or the inputs prove little; a fault of ours (parked) never.
     assert outcomes.keys() >= {"done", "refused", "malformed", "stored"}

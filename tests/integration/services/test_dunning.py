@@ -203,7 +203,7 @@ class TestTheSwitchOfASubscription:
             assert world.run(world.subscription(invoice_id)).status == "canceled"
 
     def test_is_looked_at_once_more_by_whoever_lets_an_invoice_rest(self, world: World) -> None:
-        """The look at the switch is older than the lock: turned in between, nobody would wake it."""
+        """The look at the switch is older than the lock: turned in between, none would wake it."""
         decline(world, 1)
         invoice_id = world.run(declined_once(world))
         world.pass_time(2 * DAY)
@@ -224,7 +224,7 @@ class TestTheSwitchOfASubscription:
             asked = await shop.ask()
             await shop.confirm(asked, shop.book.register(asked))
             await shop.read()
-            await owing(shop)
+            await owing(world)
             decline(world, 1)
             await world.charge_all()
             (row,) = await world.rows("SELECT id FROM subscriptions")

@@ -8,7 +8,7 @@ _CLAIMS = "shared/db/claims.py"
 _CONFIG = "shared/config.py"
 _FIRST = "shared/db/migrations/versions/0001_the_first_renewal.py"
 _RENEW = "scheduler/scans/renew.py"
-_SUBSCRIPTIONS = "shared/db/subscriptions.py"
+_RENEWALS = "shared/db/renewals.py"
 _INVOICES = "shared/db/invoices.py"
 
 
@@ -134,7 +134,7 @@ CLAIMS = (
         name="period_opened_twice",
         thought="only one scan runs at a time, so nobody opens a period twice",
         changes=(
-            Change(_SUBSCRIPTIONS, "            FOR NO KEY UPDATE SKIP LOCKED\n", ""),
+            Change(_RENEWALS, "            FOR NO KEY UPDATE SKIP LOCKED\n", ""),
             Change(_INVOICES, "    ON CONFLICT (subscription_id, period_index) DO NOTHING\n", ""),
             Change(
                 _FIRST,
@@ -164,7 +164,7 @@ CLAIMS = (
                 "            done = replace(done, opened=len(opened_now))\n",
             ),
             Change(
-                "shared/db/renewals.py",
+                _RENEWALS,
                 "    opened = await invoices.open_new(connection, new, now)\n",
                 "    opened: list[invoices.Opened] = []\n",
             ),
@@ -181,8 +181,8 @@ CLAIMS = (
             ),
             Change(
                 _RENEW,
-                "from shared.db import renewals, subscriptions\n",
-                "from shared.db import invoices, renewals, subscriptions\n",
+                "from shared.db import renewals\n",
+                "from shared.db import invoices, renewals\n",
             ),
         ),
         shows=(shows.MISSED,),

@@ -91,7 +91,7 @@ ENDS = (
         thought="a renewal is due when its period begins",
         changes=(
             Change(
-                _SUBSCRIPTIONS,
+                "shared/db/renewals.py",
                 "              AND (cancel_at IS NULL OR next_renewal_at < cancel_at)\n",
                 "",
             ),

@@ -52,11 +52,6 @@ POLICIES = (
             ),
             Change(
                 _CHARGE,
-                "from dataclasses import dataclass\n",
-                "from dataclasses import dataclass, replace\n",
-            ),
-            Change(
-                _CHARGE,
                 "from shared.billing.money import Collectability",
                 "from shared.billing.merchant_uid import merchant_uid\n"
                 "from shared.billing.money import Collectability",

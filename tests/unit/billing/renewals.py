@@ -117,7 +117,7 @@ def renewed(
 
 # Arbitrary ones.
 
-INSTANTS: Final = st.integers(-5 * 24, 400 * 24).map(lambda hours: ANCHOR_AT + hours * DAY / 24)
+INSTANTS: Final = st.integers(-5 * 24, 100 * 24).map(lambda hours: ANCHOR_AT + hours * DAY / 24)
 INTERVALS: Final = st.builds(Interval, st.sampled_from(IntervalUnit), st.integers(1, 3))
 PRICES: Final = st.integers(0, 30_000).flatmap(
     lambda amount: st.builds(Price, st.just(amount), st.integers(0, amount))

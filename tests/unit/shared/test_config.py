@@ -2,12 +2,14 @@
 
 import os
 import traceback
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from shared.billing.catch_up import CatchUp
+from shared.billing.decline import DeclineClass
+from shared.billing.dunning import TerminalAction
 from shared.config import ReceiverSettings, Settings, SettingsError, load, load_receiver
 
 SECRETS = {
@@ -220,3 +222,90 @@ class TestReceiver:
         with pytest.raises(SettingsError) as caught:
             load_receiver()
         assert words in str(caught.value)
+
+
+class TestCollecting:
+    def test_charges_are_made_at_all_hours_by_default(self) -> None:
+        hours = load().collection_rules.hours
+        assert (hours.binds, hours.spread) == (False, timedelta(0))
+
+    def test_hours_are_read_and_given_to_renewals_and_to_claims(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(
+            monkeypatch,
+            CHARGE_HOURS="09:00-22:00",
+            MAINTENANCE_HOURS='["23:30-00:30", "12:00-12:10"]',
+            CHARGE_SPREAD_S="600",
+            CHARGE_ON_HOLIDAYS="false",
+        )
+        hours = load().collection_rules.hours
+        assert str(hours.open) == "09:00-22:00"
+        assert [str(one) for one in hours.maintenance] == ["23:30-00:30", "12:00-12:10"]
+        assert hours.spread == timedelta(minutes=10)
+        assert hours.is_day_off is not None
+        assert [hours.is_day_off(date(2026, 5, day)) for day in (1, 4, 5)] == [True, False, True]
+        assert load().renewal_policies.hours == hours
+
+    def test_classes_have_schedules_of_their_own_beside_the_general_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(
+            monkeypatch,
+            DUNNING_DELAYS_S="[60]",
+            DUNNING_CLASS_DELAYS_S='{"limit": [90, 90], "method": null, "unknown": []}',
+            DECLINE_MARKERS='{"method": ["분실"]}',
+            GRACE_PERIOD_S="3600",
+            DUNNING_TERMINAL_ACTION="pause",
+        )
+        policy = load().dunning_policy
+        seconds = {
+            decline_class: [delay.total_seconds() for delay in policy.delays_of(decline_class)]
+            for decline_class in DeclineClass
+        }
+        assert seconds == {
+            DeclineClass.INSUFFICIENT_BALANCE: [60],
+            DeclineClass.LIMIT: [90, 90],
+            DeclineClass.METHOD: [60],
+            DeclineClass.GATEWAY_TROUBLE: [86_400, 172_800, 345_600],
+            DeclineClass.UNKNOWN: [],
+        }
+        assert policy.class_of("분실된 카드") is DeclineClass.METHOD
+        assert policy.grace == timedelta(hours=1)
+        assert policy.terminal_action is TerminalAction.PAUSE
+
+    def test_where_nothing_is_tried_again_no_class_is(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(monkeypatch, DUNNING_DELAYS_S="[]")
+        policy = load().dunning_policy
+        assert [policy.delays_of(decline_class) for decline_class in DeclineClass] == [()] * 5
+
+    @pytest.mark.parametrize(
+        ("wrong", "told"),
+        [
+            ({"CHARGE_HOURS": "9-22"}, "written like 09:00-22:00, not '9-22'"),
+            ({"CHARGE_HOURS": "09:00-09:00"}, "begin and end must differ"),
+            ({"MAINTENANCE_HOURS": '["23:30"]'}, "written like 09:00-22:00"),
+            (
+                {"CHARGE_HOURS": "09:00-10:00", "MAINTENANCE_HOURS": '["08:00-09:55"]'},
+                "leave less than 0:10:00 open",
+            ),
+            ({"CHARGE_SPREAD_S": "86401"}, "the spread of charges must be"),
+            ({"CHARGE_HOURS": "09:00-22:00", "SEND_WINDOW_S": "600", "LEASE_S": "900"}, "shorter"),
+            ({"DUNNING_ATTEMPTS_MAX": "3"}, "3 delays makes 4 attempts"),
+            ({"DUNNING_PAY_DAYS": "[32]"}, "days of a month"),
+            ({"DECLINE_MARKERS": '{"limit": [""]}'}, "must not be empty"),
+            ({"DECLINE_MARKERS": '{"limit": ["x"], "method": ["x"]}'}, "stands for limit and"),
+            ({"DECLINE_MARKERS": '{"poverty": ["x"]}'}, "DALMADA_DECLINE_MARKERS"),
+            ({"DUNNING_CLASS_DELAYS_S": '{"limit": [0]}'}, "DALMADA_DUNNING_CLASS_DELAYS_S"),
+            ({"GRACE_PERIOD_S": "-1"}, "DALMADA_GRACE_PERIOD_S"),
+            ({"DUNNING_TERMINAL_ACTION": "forget"}, "DALMADA_DUNNING_TERMINAL_ACTION"),
+        ],
+        ids=str,
+    )
+    def test_what_cannot_be_followed_is_refused_in_words(
+        self, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], told: str
+    ) -> None:
+        put(monkeypatch, **wrong)
+        assert told in refusal()

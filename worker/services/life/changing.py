@@ -143,15 +143,14 @@ async def _change_now(
     agreement = changed(before.agreement, terms, _next(before))
     runs = _runs(held, now)
     begins_anew = runs and agreement.cycle != before.agreement.cycle
-    if begins_anew:
-        cycle = dataclasses.replace(agreement.cycle, anchor_at=now)
-        agreement, renewal_at = dataclasses.replace(agreement, cycle=cycle), now
     prorations: list[NewAdjustment] = []
     if command.prorate and runs:
         after_it = None if begins_anew else agreement
         prorations = await _prorations(connection, held, after_it, now)
-    if begins_anew and held.running is not None:
-        await life.cut(connection, held.running.invoice_id, now)
+    if begins_anew:
+        renewal_at = now if held.running is None else await life.cut(connection, held.running, now)
+        cycle = dataclasses.replace(agreement.cycle, anchor_at=renewal_at)
+        agreement = dataclasses.replace(agreement, cycle=cycle)
     adjustment_ids = await agreement_writes.adjust(connection, prorations, command.command_id)
     after = dataclasses.replace(before, agreement=agreement, next_renewal_at=renewal_at)
     if before.status is not SubscriptionStatus.TRIALING:

@@ -12,7 +12,7 @@ from shared.billing.refund import require_reason
 from shared.db import life, outbox, pauses
 from shared.jobs.life_commands import PauseSubscription, ResumeSubscription
 from worker.services.commanding import CommandRefusedError
-from worker.services.life.standing import going_on, iso, standing
+from worker.services.life.standing import going_on, iso, require_going_on, standing
 
 
 async def pause_subscription(
@@ -74,10 +74,9 @@ async def resume_subscription(
     """
     held = await standing(connection, command.subscription_id)
     before = held.subscription
-    if before.cancel_at is not None and before.cancel_at <= now:
-        message = f"the subscription is being ended, as of {before.cancel_at.isoformat()}"
-        raise CommandRefusedError(message)
-    if before.pause_at is None or before.status is SubscriptionStatus.CANCELED:
+    if before.cancel_at is None or before.cancel_at <= now:
+        require_going_on(before, now)
+    if before.pause_at is None:
         moved(before.status, Happening.RESUME)
     if before.status is SubscriptionStatus.PAUSED:
         told = await pauses.end(connection, held, now, command.command_id)

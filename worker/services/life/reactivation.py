@@ -10,7 +10,7 @@ from shared.billing.consent import ConsentKind
 from shared.billing.events import Event, EventName, Json
 from shared.billing.lifecycle import Happening, SubscriptionStatus, moved
 from shared.billing.subscription import BillingKeyStatus, Subscription
-from shared.db import billing_keys, life, outbox
+from shared.db import agreement_writes, billing_keys, life, outbox
 from shared.db.life import Life
 from shared.jobs.life_commands import ReactivateSubscription
 from worker.services.commanding import CommandRefusedError
@@ -80,14 +80,13 @@ class Reactivate:
             )
             raise CommandRefusedError(message)
         index, cycle = before.next_period_index, before.agreement.cycle
-        if held.running is not None:
-            await life.cut(connection, held.running.invoice_id, held.canceled_at or now)
-        anew = BillingCycle(now, cycle.interval, cycle.time_zone, index)
+        begins_at, dropped = await _settle_the_end(connection, held, now)
+        anew = BillingCycle(begins_at, cycle.interval, cycle.time_zone, index)
         after = replace(
             before,
             agreement=replace(before.agreement, cycle=anew),
             status=moved(before.status, Happening.REACTIVATE),
-            next_renewal_at=now,
+            next_renewal_at=begins_at,
             consented_amount=max(consented, amount),
             pause_at=None,
             resume_at=None,
@@ -99,6 +98,7 @@ class Reactivate:
             "canceled_at": iso(held.canceled_at),
             "period_index": index,
             "amount": amount,
+            "dropped_adjustment_ids": dropped,
             "at": now.isoformat(),
         }
         await outbox.write(connection, [Event(EventName.SUBSCRIPTION_REACTIVATED, before.id, data)])
@@ -106,8 +106,26 @@ class Reactivate:
             "subscription_id": str(before.id),
             "status": after.status,
             "next_period_index": index,
-            "next_renewal_at": now.isoformat(),
+            "next_renewal_at": begins_at.isoformat(),
         }
+
+
+async def _settle_the_end(
+    connection: AsyncConnection, held: Life, now: datetime
+) -> tuple[datetime, list[int]]:
+    """Have the last period be over where the end has cut it; return from when on a new one may be.
+
+    Its days after the end were not used, and were given back if the end said so: what was to be
+    charged or credited for them is neither owed nor due back. What counts no more is returned, too.
+    """
+    before, running, ended_at = held.subscription, held.running, held.canceled_at or now
+    end_at, free_at = before.agreement.cycle.period(before.next_period_index).start_at, now
+    if running is not None:
+        end_at = running.period.end_at
+        free_at = max(now, await life.cut(connection, running, ended_at))
+    if ended_at >= end_at:
+        return free_at, []
+    return free_at, await agreement_writes.drop_prorations(connection, before.id)
 
 
 async def _take_back(

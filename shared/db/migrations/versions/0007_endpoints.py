@@ -130,8 +130,19 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'waiting' AND dispatched_at IS NOT NULL"),
     )
 
+    op.create_index(
+        "events_one_end_idx",
+        "events",
+        [sa.text("(data ->> 'invoice_id')")],
+        unique=True,
+        postgresql_where=sa.text(
+            "name IN ('invoice.paid', 'invoice.uncollectible', 'invoice.voided')"
+        ),
+    )
+
 
 def downgrade() -> None:
     """Take it back; what waits for an endpoint is then told on the stream only."""
+    op.drop_index("events_one_end_idx", table_name="events")
     op.drop_table("deliveries")
     op.drop_table("endpoints")

@@ -131,6 +131,15 @@ class TestKeepingTheCalendar:
         assert skipped(living) == [(1, "paused")]
         assert living.run(living.scan()) == 0
 
+    def test_one_that_begins_with_a_period_that_is_billed_charges_it_once(
+        self, living: Living
+    ) -> None:
+        id_ = living.run(living.start())
+        living.run(living.world.renew())
+        living.run(living.pause(id_))
+        living.world.pass_time(5 * DAY)
+        assert living.run(living.resume(id_))["charged_later"] == 0
+
     def test_again_and_again_charges_no_day_twice(self, living: Living) -> None:
         id_ = paid(living)
         living.run(living.pause(id_))

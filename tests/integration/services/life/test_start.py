@@ -96,7 +96,7 @@ class TestAtOnce:
         both = [made(StartSubscription, subscription_id=id_, **TERMS_OF_START) for _ in range(2)]
 
         async def race() -> list[str]:
-            return await asyncio.gather(living.give(both[0]), other.give(both[1]))
+            return list(await asyncio.gather(living.give(both[0]), other.give(both[1])))
 
         assert sorted(living.run(race())) == ["done", "refused"]
         assert len(living.run(living.world.rows("SELECT FROM subscriptions"))) == 1
@@ -154,7 +154,7 @@ class TestATrial:
 
         async def race() -> list[str]:
             both = [made(StartSubscription, **TERMS_OF_START, **TRIAL) for _ in range(2)]
-            return await asyncio.gather(living.give(both[0]), other.give(both[1]))
+            return list(await asyncio.gather(living.give(both[0]), other.give(both[1])))
 
         assert sorted(living.run(race())) == ["done", "refused"]
         assert len(living.run(living.world.rows("SELECT FROM subscriptions"))) == 1
