@@ -146,7 +146,11 @@ _ADJUST = text(
 
 
 async def drop_prorations(connection: AsyncConnection, subscription_id: UUID) -> list[int]:
-    """Have the open prorations of a locked subscription count no more, and return their ids."""
+    """Have a locked subscription's prorations count no more of which nothing was used.
+
+    One that an invoice has been set against in part is what the buyer is still owed of a period
+    before, and stays. Returns the ids of the others.
+    """
     dropped = await connection.execute(_DROP_PRORATIONS, {"id": subscription_id})
     return sorted(row.id for row in dropped)
 
@@ -155,7 +159,7 @@ _PRORATIONS = frozenset({AdjustmentKind.PRORATION_CHARGE, AdjustmentKind.PRORATI
 _DROP_PRORATIONS = text(
     f"""
     UPDATE adjustments SET amount_left = 0, tax_free_left = 0
-    WHERE subscription_id = :id AND {one_of("kind", _PRORATIONS)} AND amount_left > 0
+    WHERE subscription_id = :id AND {one_of("kind", _PRORATIONS)} AND amount_left = amount
     RETURNING id
     """  # noqa: S608 - made of constants only
 )

@@ -145,10 +145,21 @@ async def claim(
 
 
 async def claim_next(
-    connection: AsyncConnection, endpoint_id: int, now: datetime, lease: timedelta
+    connection: AsyncConnection, after: Parcel, now: datetime, lease: timedelta
 ) -> Parcel | None:
-    """Claim what is due next at an endpoint, or nothing."""
-    claimed = await _claim(connection, _CLAIM_NEXT, now, lease, endpoint_id=endpoint_id)
+    """Claim what is due at an endpoint after a delivery: of its subscription first, or nothing."""
+    claimed: list[Parcel] = []
+    if after.subscription_id is not None:
+        claimed = await _claim(
+            connection,
+            _CLAIM_FOLLOWING,
+            now,
+            lease,
+            endpoint_id=after.endpoint_id,
+            subscription_id=after.subscription_id,
+        )
+    if not claimed:
+        claimed = await _claim(connection, _CLAIM_NEXT, now, lease, endpoint_id=after.endpoint_id)
     return claimed[0] if claimed else None
 
 
@@ -184,6 +195,9 @@ def _claiming(which: str, limit: str) -> TextClause:
 
 _CLAIM = _claiming("d.id = ANY(CAST(:ids AS bigint[]))", "")
 _CLAIM_NEXT = _claiming("d.endpoint_id = :endpoint_id", "LIMIT 1")
+_CLAIM_FOLLOWING = _claiming(
+    "d.endpoint_id = :endpoint_id AND d.subscription_id = :subscription_id", "LIMIT 1"
+)
 
 
 async def settle(
@@ -203,9 +217,25 @@ async def settle(
             "delivered_at": now if answer.is_delivered else None,
         },
     )
+    if written.rowcount and tried.next_try_at is not None and parcel.subscription_id is not None:
+        # What must wait behind it is not looked at before: a long queue would be, at every look.
+        behind = {
+            "endpoint_id": parcel.endpoint_id,
+            "subscription_id": parcel.subscription_id,
+            "event_id": parcel.event_id,
+            "next_try_at": tried.next_try_at,
+        }
+        await connection.execute(_WAIT_BEHIND, behind)
     return bool(written.rowcount)
 
 
+_WAIT_BEHIND = text(
+    """
+    UPDATE deliveries SET next_try_at = :next_try_at
+    WHERE subscription_id = :subscription_id AND endpoint_id = :endpoint_id
+      AND status = 'waiting' AND event_id > :event_id AND next_try_at < :next_try_at
+    """
+)
 _SETTLE = text(
     """
     UPDATE deliveries SET status = :status, next_try_at = :next_try_at, failures = :failures,

@@ -99,7 +99,7 @@ _SCHEDULER = {
     "invoices": Grant(
         select="""
             id subscription_id period_index period_start_at period_end_at counted_from amount
-            tax_free status declines lines next_attempt_at dispatched_at
+            tax_free status past_due_at lines next_attempt_at dispatched_at
         """,
         insert="""
             subscription_id period_index period_start_at period_end_at amount tax_free order_name
@@ -107,9 +107,7 @@ _SCHEDULER = {
         """,
         update="dispatched_at period_end_at counted_from",
     ),
-    "payment_attempts": Grant(
-        select="id invoice_id status inquire_at dispatched_at", update="dispatched_at"
-    ),
+    "payment_attempts": Grant(select="id status inquire_at dispatched_at", update="dispatched_at"),
     "refunds": Grant(
         select="id payment_id status checksum next_send_at inquire_at dispatched_at",
         update="dispatched_at",

@@ -189,11 +189,24 @@ async def _advance_changed(connection: AsyncConnection, renewals: Sequence[Renew
     """Write subscriptions of which more changes than the next period."""
     if not renewals:
         return
-    await connection.execute(_ADVANCE, {"rows": to_json([_row(each) for each in renewals])})
+    await connection.execute(_ADVANCE, {"rows": to_json([_row(each.after) for each in renewals])})
+    ends = [
+        {
+            "id": str(each.after.id),
+            "cancel_at": _iso(each.ends_at),
+            "cancel_reason": storable(end.reason),
+            "cancel_requester": end.requester,
+            "cancel_refund": end.refund,
+            "cancel_late_payment": end.late,
+        }
+        for each in renewals
+        if (end := each.end) is not None
+    ]
+    if ends:
+        await connection.execute(_END, {"rows": to_json(ends)})
 
 
-def _row(renewal: Renewal) -> dict[str, object]:
-    after, end = renewal.after, renewal.end
+def _row(after: Subscription) -> dict[str, object]:
     agreement = after.agreement
     return {
         "id": str(after.id),
@@ -209,11 +222,6 @@ def _row(renewal: Renewal) -> dict[str, object]:
         "consented_amount": after.consented_amount,
         "next_period_index": after.next_period_index,
         "next_renewal_at": _iso(after.next_renewal_at),
-        "cancel_at": _iso(renewal.ends_at),
-        "cancel_reason": end and storable(end.reason),
-        "cancel_requester": end and end.requester,
-        "cancel_refund": end and end.refund,
-        "cancel_late_payment": end and end.late,
     }
 
 
@@ -228,19 +236,39 @@ _ADVANCE = text(
         interval_unit = n.interval_unit, interval_count = n.interval_count,
         anchor_at = n.anchor_at, anchor_index = n.anchor_index, status = n.status,
         consented_amount = n.consented_amount, next_period_index = n.next_period_index,
-        next_renewal_at = n.next_renewal_at,
-        cancel_at = coalesce(n.cancel_at, s.cancel_at),
-        cancel_reason = coalesce(n.cancel_reason, s.cancel_reason),
-        cancel_requester = coalesce(n.cancel_requester, s.cancel_requester),
-        cancel_refund = coalesce(n.cancel_refund, s.cancel_refund),
-        cancel_late_payment = coalesce(n.cancel_late_payment, s.cancel_late_payment),
-        dispatched_at = CASE WHEN n.cancel_at IS NULL THEN s.dispatched_at END
+        next_renewal_at = n.next_renewal_at
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
         id uuid, amount bigint, tax_free bigint, quantity int, order_name text, interval_unit text,
         interval_count int, anchor_at timestamptz, anchor_index int, status text,
-        consented_amount bigint, next_period_index int, next_renewal_at timestamptz,
-        cancel_at timestamptz, cancel_reason text, cancel_requester text, cancel_refund text,
-        cancel_late_payment text
+        consented_amount bigint, next_period_index int, next_renewal_at timestamptz
+    )
+    WHERE s.id = n.id
+    """
+)
+# Of why it was to end before, nothing is read: who scans need not know it.
+_END = text(
+    """
+    UPDATE subscriptions s
+    SET cancel_at = n.cancel_at, cancel_reason = n.cancel_reason,
+        cancel_requester = n.cancel_requester, cancel_refund = n.cancel_refund,
+        cancel_late_payment = n.cancel_late_payment, dispatched_at = NULL
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
+        id uuid, cancel_at timestamptz, cancel_reason text, cancel_requester text,
+        cancel_refund text, cancel_late_payment text
+    )
+    WHERE s.id = n.id
+    """
+)
+# Why a subscription was to end before is written over unread: the scheduler may not see it.
+_ASK_ENDS = text(
+    """
+    UPDATE subscriptions s
+    SET cancel_at = n.cancel_at, cancel_reason = n.cancel_reason,
+        cancel_requester = n.cancel_requester, cancel_refund = n.cancel_refund,
+        cancel_late_payment = n.cancel_late_payment, dispatched_at = NULL
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
+        id uuid, cancel_at timestamptz, cancel_reason text, cancel_requester text,
+        cancel_refund text, cancel_late_payment text
     )
     WHERE s.id = n.id
     """

@@ -187,6 +187,7 @@ class ReactivatedData(EventData):
     canceled_at: AwareDatetime | None
     period_index: Index
     amount: Won
+    dropped_adjustment_ids: tuple[Number, ...]
 
 
 class NoticeData(EventData):

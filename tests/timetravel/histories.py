@@ -19,7 +19,7 @@ _ENDINGS = st.sampled_from(
     ["lose_reply", "lost_request", "error_500_paid", "bad_gateway", "key_ended"]
 )
 _ZONES = st.sampled_from(["Asia/Seoul", "Asia/Seoul", "Europe/Berlin", "America/Los_Angeles"])
-_DAYS = st.integers(0, 90)
+_DAYS = st.integers(0, 75)
 
 
 def _sentence(*parts: st.SearchStrategy[str] | str) -> st.SearchStrategy[str]:
@@ -97,7 +97,9 @@ def histories(draw: st.DrawFn) -> str:
     ]
     at, end = start, start + YEARS
     for days, what in draw(
-        st.lists(st.tuples(_DAYS, st.one_of(_HAPPENINGS, _HAPPENINGS, _OUTAGES)), max_size=14)
+        st.lists(
+            st.tuples(_DAYS, st.one_of(_HAPPENINGS, _HAPPENINGS, _OUTAGES)), min_size=6, max_size=20
+        )
     ):
         at += timedelta(days=days, minutes=draw(st.integers(0, 600)))
         if at >= end:

@@ -76,13 +76,13 @@ class DeliverEvents:
             if endings[-1] != DeliveryStatus.DELIVERED or self.clock.boot_s() >= until_s:
                 break
             claimed_at_s = self.clock.boot_s()
-            parcel = await self._claim_next(parcel.endpoint_id)
+            parcel = await self._claim_next(parcel)
         return endings
 
-    async def _claim_next(self, endpoint_id: int) -> Parcel | None:
+    async def _claim_next(self, after: Parcel) -> Parcel | None:
         now = self.clock.now()
         return await self.database.run(
-            lambda connection: deliveries.claim_next(connection, endpoint_id, now, self._lease)
+            lambda connection: deliveries.claim_next(connection, after, now, self._lease)
         )
 
     async def _deliver(self, parcel: Parcel, claimed_at_s: float) -> str:

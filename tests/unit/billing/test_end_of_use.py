@@ -67,7 +67,7 @@ def test_what_a_pause_has_skipped_is_not_waited_for(
 
 def test_a_pause_that_keeps_time_has_no_end_of_a_period_but_where_none_is_left() -> None:
     now = SECOND.start_at + 100 * DAY
-    still = {"next_renewal_at": None, "pause_keeps": PauseKeeps.TIME}
+    still: dict[str, Any] = {"next_renewal_at": None, "pause_keeps": PauseKeeps.TIME}
     with pytest.raises(InvalidCancellationError, match="resume it first, or cancel now"):
         end_of_use(standing(PAUSED, pause_at=SECOND.start_at - INSTANT, **still), now)
     assert end_of_use(standing(PAUSED, pause_at=SECOND.start_at, **still), now) == now

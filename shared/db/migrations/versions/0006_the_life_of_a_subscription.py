@@ -347,28 +347,10 @@ def downgrade() -> None:
         "next_renewal", "(status IN ('active', 'past_due')) = (next_renewal_at IS NOT NULL)"
     )
     op.drop_constraint(op.f("payment_attempts_origin_check"), "payment_attempts", type_="check")
-    op.drop_index(
-        "subscriptions_pause_idx",
-        table_name="subscriptions",
-        postgresql_where=sa.text("status IN ('active', 'past_due') AND pause_at IS NOT NULL"),
-    )
-    op.drop_index(
-        "subscriptions_unnoticed_idx",
-        table_name="subscriptions",
-        postgresql_where=sa.text(
-            "next_renewal_at IS NOT NULL AND noticed_index < next_period_index"
-        ),
-    )
-    op.drop_index(
-        "subscriptions_resume_idx",
-        table_name="subscriptions",
-        postgresql_where=sa.text("status = 'paused' AND resume_at IS NOT NULL"),
-    )
-    op.drop_index(
-        "subscriptions_product_idx",
-        table_name="subscriptions",
-        postgresql_where=sa.text("product IS NOT NULL"),
-    )
+    op.drop_index("subscriptions_pause_idx", table_name="subscriptions")
+    op.drop_index("subscriptions_unnoticed_idx", table_name="subscriptions")
+    op.drop_index("subscriptions_resume_idx", table_name="subscriptions")
+    op.drop_index("subscriptions_product_idx", table_name="subscriptions")
     op.drop_column("subscriptions", "pause_keeps")
     op.drop_column("subscriptions", "resume_at")
     op.drop_column("subscriptions", "pause_at")
@@ -389,20 +371,8 @@ def downgrade() -> None:
     op.drop_table("trials")
     op.drop_index("consents_subscription_id_idx", table_name="consents")
     op.drop_table("consents")
-    op.drop_index(
-        "agreement_changes_pending_idx",
-        table_name="agreement_changes",
-        postgresql_where=sa.text("status = 'pending'"),
-    )
-    op.drop_index(
-        "agreement_changes_notice_idx",
-        table_name="agreement_changes",
-        postgresql_where=sa.text("status = 'pending' AND noticed_at IS NULL"),
-    )
+    op.drop_index("agreement_changes_pending_idx", table_name="agreement_changes")
+    op.drop_index("agreement_changes_notice_idx", table_name="agreement_changes")
     op.drop_table("agreement_changes")
-    op.drop_index(
-        "adjustments_open_idx",
-        table_name="adjustments",
-        postgresql_where=sa.text("amount_left > 0 OR periods_left > 0"),
-    )
+    op.drop_index("adjustments_open_idx", table_name="adjustments")
     op.drop_table("adjustments")
