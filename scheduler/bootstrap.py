@@ -109,7 +109,7 @@ def assemble(settings: Settings, database: Database, enqueue: Enqueue, clock: Cl
         notices=GiveNotices(
             database,
             clock,
-            settings.consent_policy,
+            settings.renewal_policies,
             settings.notice_leads,
             settings.scan_rows_max,
         ),

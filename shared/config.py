@@ -239,7 +239,9 @@ class Settings(ReceiverSettings, CollectingSettings):
     @property
     def renewal_policies(self) -> RenewalPolicies:
         """What is decided about renewals."""
-        return RenewalPolicies(self.catch_up_policy, self.consent_policy, self.hours)
+        return RenewalPolicies(
+            self.catch_up_policy, self.consent_policy, self.hours, self.minimum_amount
+        )
 
 
 def require_readable_tls(redis_url: SecretStr) -> SecretStr:

@@ -10,12 +10,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.billing.consent import ConsentPolicy
 from shared.billing.errors import BillingError
 from shared.billing.events import Event, EventName, Json
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.notice import Notice, NoticeLeads, change_notice, next_notice
-from shared.billing.renewal import NOTHING, Outstanding
+from shared.billing.renewal import NOTHING, Outstanding, RenewalPolicies
 from shared.billing.subscription import Subscription
 from shared.clock import Clock
 from shared.db import notices, outbox, renewals
@@ -42,7 +41,7 @@ class GiveNotices:
 
     database: Database
     clock: Clock
-    policy: ConsentPolicy
+    policies: RenewalPolicies
     leads: NoticeLeads
     rows_max: int
 
@@ -81,7 +80,7 @@ class GiveNotices:
         for id_, subscription in lot.countable.items():
             outstanding = lot.outstanding.get(id_, NOTHING)
             with _told_apart(lot, id_):
-                if notice := next_notice(subscription, self.policy, outstanding):
+                if notice := next_notice(subscription, self.policies, outstanding):
                     events.append(_period_event(subscription, notice, now))
         _complain(lot)
         await outbox.write(connection, events)
@@ -105,7 +104,7 @@ class GiveNotices:
                 continue
             outstanding = lot.outstanding.get(id_, NOTHING)
             with _told_apart(lot, id_):
-                notice = change_notice(lot.countable[id_], self.policy, outstanding, change_id)
+                notice = change_notice(lot.countable[id_], self.policies, outstanding, change_id)
                 if notice is not None:
                     events[change_id] = _change_event(id_, change_id, notice, now)
         _complain(lot)

@@ -107,11 +107,17 @@ class Bill:
 
 
 def bill(
-    recurring: Price, description: str, quantity: int, adjustments: Sequence[Adjustment] = ()
+    recurring: Price,
+    description: str,
+    quantity: int,
+    adjustments: Sequence[Adjustment] = (),
+    minimum: int = 0,
 ) -> Bill:
     """Return what is owed for one period.
 
     The total is never below zero: what of a credit is too much for one period is left for the next.
+    Nor is it made smaller than the gateway charges: a credit leaves that much to be paid, and a
+    discount that would leave less leaves nothing.
     The tax-free part follows each line, and that of the total is never above the total.
 
     Args:
@@ -119,13 +125,14 @@ def bill(
         description: How the recurring line reads.
         quantity: Of how many units.
         adjustments: What differs from the agreement and is still open, in any order.
+        minimum: The least that the gateway charges, in won.
     """
     lines = [Line(LineKind.RECURRING, description, recurring.amount, recurring.tax_free, quantity)]
     total, left = recurring, []
     for adjustment in sorted(adjustments, key=lambda each: (_ORDER.index(each.kind), each.id)):
         if not adjustment.is_open:
             continue
-        total, line, after = _set_against(total, adjustment)
+        total, line, after = _set_against(total, adjustment, minimum)
         left.append(after)
         if line.amount:
             lines.append(line)
@@ -145,7 +152,9 @@ def sum_of(lines: Sequence[Line]) -> Price:
     return Price(amount, tax_free)
 
 
-def _set_against(total: Price, adjustment: Adjustment) -> tuple[Price, Line, Adjustment]:
+def _set_against(
+    total: Price, adjustment: Adjustment, minimum: int
+) -> tuple[Price, Line, Adjustment]:
     """Return the total, the line and the adjustment after one has been set against the other."""
     kind, left = LineKind(adjustment.kind), adjustment.left
     if adjustment.kind in _ADDED:
@@ -156,7 +165,8 @@ def _set_against(total: Price, adjustment: Adjustment) -> tuple[Price, Line, Adj
         wanted = left.amount
         if adjustment.percent is not None:
             wanted = total.amount * adjustment.percent // PERCENT_MAX
-        taken = _taken(total, min(wanted, total.amount), total)
+        is_charged = total.amount - wanted >= minimum
+        taken = _taken(total, wanted if is_charged else total.amount, total)
         after = Adjustment(
             adjustment.id,
             adjustment.kind,
@@ -166,7 +176,10 @@ def _set_against(total: Price, adjustment: Adjustment) -> tuple[Price, Line, Adj
             (adjustment.periods_left or 1) - 1,
         )
     else:
-        taken = _taken(total, min(left.amount, total.amount), left)
+        amount = min(left.amount, total.amount)
+        if 0 < total.amount - amount < minimum:
+            amount = max(total.amount - minimum, 0)
+        taken = _taken(total, amount, left)
         # What is taken may carry less tax-free than its share, or more, as the total bears it: what
         # is left never carries more than it is, nor less than nothing.
         rest = left.amount - taken.amount

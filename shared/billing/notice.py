@@ -10,7 +10,7 @@ from shared.billing.catch_up import SKIPPED_MAX
 from shared.billing.consent import ConsentPolicy
 from shared.billing.events import Json
 from shared.billing.lines import Bill, bill
-from shared.billing.renewal import FOR_EVER, Outstanding, Step, walk
+from shared.billing.renewal import FOR_EVER, Outstanding, RenewalPolicies, Step, walk
 from shared.billing.subscription import Agreement, Subscription
 
 
@@ -62,18 +62,18 @@ class Notice:
 
 
 def next_notice(
-    subscription: Subscription, policy: ConsentPolicy, outstanding: Outstanding
+    subscription: Subscription, policies: RenewalPolicies, outstanding: Outstanding
 ) -> Notice | None:
     """Return what will be billed next, or None if nothing will.
 
     Raises:
         BillingError: The subscription cannot be counted as its row stands.
     """
-    return _notice(subscription, policy, outstanding, lambda _: True)
+    return _notice(subscription, policies, outstanding, lambda _: True)
 
 
 def change_notice(
-    subscription: Subscription, policy: ConsentPolicy, outstanding: Outstanding, change_id: int
+    subscription: Subscription, policies: RenewalPolicies, outstanding: Outstanding, change_id: int
 ) -> Notice | None:
     """Return what the first period will be billed by that a change concerns, or None without one.
 
@@ -87,12 +87,12 @@ def change_notice(
         seen = seen or any(decided.change.id == change_id for decided in step.decided)
         return seen
 
-    return _notice(subscription, policy, outstanding, concerns)
+    return _notice(subscription, policies, outstanding, concerns)
 
 
 def _notice(
     subscription: Subscription,
-    policy: ConsentPolicy,
+    policies: RenewalPolicies,
     outstanding: Outstanding,
     concerns: Callable[[Step], bool],
 ) -> Notice | None:
@@ -102,13 +102,20 @@ def _notice(
     set against the periods before it first.
     """
     left = {adjustment.id: adjustment for adjustment in outstanding.adjustments}
+    policy = policies.consent
     agreeing = replace(policy, required=False)
     for step in islice(walk(subscription, agreeing, outstanding, FOR_EVER), SKIPPED_MAX):
         is_meant = concerns(step)
         if not step.is_owed:
             continue
         after = step.after.agreement
-        owed = bill(after.total, after.order_name, after.quantity, tuple(left.values()))
+        owed = bill(
+            after.total,
+            after.order_name,
+            after.quantity,
+            tuple(left.values()),
+            policies.minimum_amount,
+        )
         if is_meant:
             return Notice(
                 step.period,

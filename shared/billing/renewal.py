@@ -45,11 +45,16 @@ class SkipReason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RenewalPolicies:
-    """What a merchant has decided about renewals."""
+    """What a merchant has decided about renewals.
+
+    Attributes:
+        minimum_amount: The least that the gateway charges, in won.
+    """
 
     catch_up: CatchUpPolicy = field(default_factory=CatchUpPolicy)
     consent: ConsentPolicy = field(default_factory=ConsentPolicy)
     hours: ChargeHours = field(default_factory=ChargeHours)
+    minimum_amount: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +331,13 @@ def _invoices(
     used: set[int] = set()
     for position, step in enumerate(billed):
         agreement = step.after.agreement
-        owed = bill(agreement.total, agreement.order_name, agreement.quantity, tuple(left.values()))
+        owed = bill(
+            agreement.total,
+            agreement.order_name,
+            agreement.quantity,
+            tuple(left.values()),
+            policies.minimum_amount,
+        )
         left = {**left, **{adjustment.id: adjustment for adjustment in owed.left}}
         used |= {adjustment.id for adjustment in owed.left}
         invoices.append(

@@ -246,7 +246,10 @@ async def forget_pause(connection: AsyncConnection, subscription_id: UUID) -> No
 
 
 async def move(connection: AsyncConnection, after: Subscription) -> None:
-    """Write where a subscription that the caller holds locked stands, and what it is billed by."""
+    """Write where a subscription that the caller holds locked stands, and what it is billed by.
+
+    A renewal that moves by it is announced again: what the buyer was told of it is not so any more.
+    """
     agreement = after.agreement
     await connection.execute(_MOVE, {**_terms(agreement), **_standing(after)})
 
@@ -285,7 +288,10 @@ _MOVE = text(
         interval_unit = :interval_unit, interval_count = :interval_count, anchor_at = :anchor_at,
         anchor_index = :anchor_index, status = :status, consented_amount = :consented_amount,
         next_period_index = :next_period_index, next_renewal_at = :next_renewal_at,
-        pause_at = :pause_at, resume_at = :resume_at, pause_keeps = :pause_keeps
+        pause_at = :pause_at, resume_at = :resume_at, pause_keeps = :pause_keeps,
+        noticed_index = CASE WHEN next_renewal_at IS NOT DISTINCT FROM
+            CAST(:next_renewal_at AS timestamptz)
+            THEN noticed_index ELSE least(noticed_index, CAST(:next_period_index AS int) - 1) END
     WHERE id = :id
     """
 )

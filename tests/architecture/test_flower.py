@@ -209,7 +209,7 @@ class TestFormatTask:
     def test_what_a_foreign_task_returned_is_hidden(
         self, format_task: Callable[[Task], Task]
     ) -> None:
-        task = format_task(Task("1", name="subscription.start", result=SECRET))
+        task = format_task(Task("1", name="somebody.elses", result=SECRET))
         assert task.result == "hidden"
 
     def test_a_failure_shows_its_kind_and_place_but_not_its_words(

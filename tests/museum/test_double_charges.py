@@ -71,8 +71,8 @@ def test_a_look_that_fails_proves_nothing(story: Tell) -> None:
         """
         on 2026-01-31 subscribe monthly for 9900
         on 2026-02-28 lose_reply
-        look-ups are down from 2026-02-28 09:01 to 2026-02-28 13:00
-        until 2026-02-28 12:00
+        look-ups are down from 2026-02-28 09:01 to 2026-02-28 09:06
+        until 2026-02-28 09:06
         expect period 2026-02-28 is open
         until 2026-03-01
         expect 2 charges

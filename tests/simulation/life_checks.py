@@ -245,7 +245,8 @@ def _noticed(seen: Seen) -> Iterator[str]:
     told: Counter[tuple[object, ...]] = Counter()
     for row in seen.rows["events"]:
         if row["name"] in {"subscription.renewal_upcoming", "subscription.trial_ending"}:
-            told[row["subscription_id"], "period", row["data"]["period_index"]] += 1
+            data = row["data"]
+            told[row["subscription_id"], "period", (data["period_index"], data["renews_at"])] += 1
         if row["name"] == "subscription.price_change_upcoming":
             told[row["subscription_id"], "change", row["data"]["change_id"]] += 1
     for (id_, what, number), count in told.items():

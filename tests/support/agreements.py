@@ -9,6 +9,7 @@ from sqlalchemy import Row
 
 from scheduler.scans.notices import GiveNotices
 from shared.billing.notice import NoticeLeads
+from shared.billing.renewal import RenewalPolicies
 from tests.support.billing import World
 
 
@@ -124,7 +125,8 @@ class Agreements:
         """Run the scan that gives notices."""
         leads = NoticeLeads(timedelta(days=renewal_days), timedelta(days=trial_days))
         world = self.world
-        scan = GiveNotices(world.database, world.clock, world.consent, leads, rows_max)
+        policies = RenewalPolicies(consent=world.consent)
+        scan = GiveNotices(world.database, world.clock, policies, leads, rows_max)
         return await scan()
 
     async def subscription(self, subscription_id: uuid.UUID) -> Row[Any]:

@@ -93,7 +93,7 @@ async def _look(
 
     async def summary(subscription_id: UUID) -> tuple[dict[str, str], str]:
         card = await queries.show_subscription(connection, subscription_id, 0)
-        fields = subscription_view.summary_fields(card, settings.consent_policy)
+        fields = subscription_view.summary_fields(card, settings.renewal_policies)
         return fields, card.subscription.agreement.cycle.time_zone
 
     before, zone = dict[str, str](), wish.zone

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from shared.billing.consent import ConsentPolicy
 from shared.billing.errors import BillingError
 from shared.billing.lifecycle import LIVING
 from shared.billing.renewal import Outstanding, Renewal, RenewalPolicies, renew
@@ -32,7 +31,7 @@ _OF_ITSELF = frozenset({"keeps", "pause_at", "resume_at", "status", "trial_end_a
 
 
 def foresee_renewal(
-    subscription: Subscription, life: "Life", policy: ConsentPolicy
+    subscription: Subscription, life: "Life", policies: RenewalPolicies
 ) -> Renewal | None:
     """Return what the next renewal will change as things stand, or None if none is to come."""
     if subscription.next_renewal_at is None or subscription.status not in LIVING:
@@ -45,7 +44,7 @@ def foresee_renewal(
     try:
         period = subscription.agreement.cycle.period(subscription.next_period_index)
         # Where the scheduler stood still, more than one has begun: this is the first of them.
-        return renew(subscription, period.start_at, RenewalPolicies(consent=policy), outstanding)
+        return renew(subscription, period.start_at, policies, outstanding)
     except (BillingError, OverflowError):
         return None
 
@@ -68,10 +67,10 @@ def cost_of(subscription: Subscription, renewal: Renewal | None) -> str:
 
 
 def life_document(
-    subscription: Subscription, life: "Life", policy: ConsentPolicy
+    subscription: Subscription, life: "Life", policies: RenewalPolicies
 ) -> dict[str, Json]:
     """Return the life of a subscription for programs."""
-    renewal = foresee_renewal(subscription, life, policy)
+    renewal = foresee_renewal(subscription, life, policies)
     return {
         "consented_amount": subscription.consented_amount,
         "dunning_enabled": life.dunning_enabled,
@@ -98,10 +97,10 @@ def life_fields(subscription: Subscription, life: "Life") -> dict[str, str]:
     return fields
 
 
-def print_life(subscription: Subscription, life: "Life", policy: ConsentPolicy) -> None:
+def print_life(subscription: Subscription, life: "Life", policies: RenewalPolicies) -> None:
     """Print what the next renewal costs line by line, and everything that it depends on."""
     zone = subscription.agreement.cycle.time_zone
-    renewal = foresee_renewal(subscription, life, policy)
+    renewal = foresee_renewal(subscription, life, policies)
     for invoice in renewal.invoices if renewal else ():
         print_line("the next renewal, as things stand")
         print_lines(invoice.lines, invoice.price)

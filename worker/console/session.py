@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.consent import ConsentPolicy, WithoutConsent
 from shared.billing.errors import BillingError
 from shared.billing.notice import NoticeLeads
+from shared.billing.renewal import RenewalPolicies
 from shared.collecting import CollectingSettings, Seconds
 from shared.config import Settings
 from shared.db import engine
@@ -120,6 +121,11 @@ class LifeSettings(CollectingSettings, ConsoleSettings):
         return ConsentPolicy(
             self.consent_required, timedelta(days=self.consent_days), self.without_consent
         )
+
+    @property
+    def renewal_policies(self) -> RenewalPolicies:
+        """What the next renewal of a subscription is foreseen by."""
+        return RenewalPolicies(consent=self.consent_policy, minimum_amount=self.minimum_amount)
 
 
 S = TypeVar("S", bound=ConsoleSettings)

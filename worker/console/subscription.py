@@ -129,9 +129,9 @@ def show(subscription_id: options.SubscriptionId, *, as_json: options.AsJson = F
         ),
     )
     if as_json:
-        subscription_view.write_card(card, options.LIMIT, settings.consent_policy)
+        subscription_view.write_card(card, options.LIMIT, settings.renewal_policies)
     else:
-        subscription_view.print_card(card, options.LIMIT, settings.consent_policy)
+        subscription_view.print_card(card, options.LIMIT, settings.renewal_policies)
 
 
 @app.command()

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from shared.billing.calendar import BillingCycle, Interval, Period
 from shared.billing.cancellation import RefundChoice, refund_of, unused_days
-from shared.billing.consent import ConsentPolicy
 from shared.billing.errors import BillingError
 from shared.billing.merchant_uid import merchant_uid
+from shared.billing.renewal import RenewalPolicies
 from shared.billing.subscription import Agreement, BillingKeyStatus, Subscription
 from worker.console.buyers import masked_document, masked_fields
 from worker.console.invoice_view import invoice_document, print_invoices
@@ -109,13 +109,13 @@ def print_list(found: "ListedSubscriptions", limit: int) -> None:
         print_more(limit)
 
 
-def write_card(card: "SubscriptionCard", limit: int, policy: ConsentPolicy) -> None:
+def write_card(card: "SubscriptionCard", limit: int, policies: RenewalPolicies) -> None:
     """Print a subscription with at most ``limit`` invoices, for programs."""
     key = card.billing_key
     print_json(
         {
             **_document(card.subscription, key.status),
-            **life_document(card.subscription, card.life, policy),
+            **life_document(card.subscription, card.life, policies),
             "billing_key": {"status": key.status, **masked_document(key)},
             "next_periods": [
                 {
@@ -132,7 +132,7 @@ def write_card(card: "SubscriptionCard", limit: int, policy: ConsentPolicy) -> N
     )
 
 
-def print_card(card: "SubscriptionCard", limit: int, policy: ConsentPolicy) -> None:
+def print_card(card: "SubscriptionCard", limit: int, policies: RenewalPolicies) -> None:
     """Print a subscription with at most ``limit`` invoices, for people."""
     subscription, key = card.subscription, card.billing_key
     cycle = subscription.agreement.cycle
@@ -142,14 +142,14 @@ def print_card(card: "SubscriptionCard", limit: int, policy: ConsentPolicy) -> N
             "status": subscription.status,
             **terms_fields(subscription.agreement),
             **life_fields(subscription, card.life),
-            **_renewal_fields(card, policy),
+            **_renewal_fields(card, policies),
             "ends": both(subscription.cancel_at, cycle.time_zone),
             "billing key": key.status,
             **masked_fields(key),
             "added": both(subscription.created_at, cycle.time_zone),
         }
     )
-    print_life(subscription, card.life, policy)
+    print_life(subscription, card.life, policies)
     print_line()
     print_table(
         ("next period", "from", "until", "first merchant_uid"),
@@ -175,7 +175,7 @@ def print_card(card: "SubscriptionCard", limit: int, policy: ConsentPolicy) -> N
         )
 
 
-def summary_fields(card: "SubscriptionCard", policy: ConsentPolicy) -> dict[str, str]:
+def summary_fields(card: "SubscriptionCard", policies: RenewalPolicies) -> dict[str, str]:
     """Return in few lines how a subscription stands, to be compared with how it will."""
     subscription = card.subscription
     zone = subscription.agreement.cycle.time_zone
@@ -186,13 +186,13 @@ def summary_fields(card: "SubscriptionCard", policy: ConsentPolicy) -> dict[str,
         **life_fields(subscription, card.life),
         **masked_fields(card.billing_key),
         "ends": both(subscription.cancel_at, zone),
-        **_renewal_fields(card, policy),
+        **_renewal_fields(card, policies),
     }
 
 
-def _renewal_fields(card: "SubscriptionCard", policy: ConsentPolicy) -> dict[str, str]:
+def _renewal_fields(card: "SubscriptionCard", policies: RenewalPolicies) -> dict[str, str]:
     subscription = card.subscription
-    renewal = foresee_renewal(subscription, card.life, policy)
+    renewal = foresee_renewal(subscription, card.life, policies)
     zone = subscription.agreement.cycle.time_zone
     return {
         "next renewal": both(subscription.next_renewal_at, zone),

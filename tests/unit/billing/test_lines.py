@@ -95,3 +95,28 @@ def test_lines_that_cannot_be_owed_are_refused(amount: int, tax_free: int) -> No
     line = Line(LineKind.CREDIT, "사과의 뜻", amount, tax_free)
     with pytest.raises(InvalidLinesError, match="must add up to 0 won or more"):
         sum_of([line])
+
+
+class TestTheLeastThatIsCharged:
+    """Naver Pay takes 10 won or more: nothing may be left to be paid that nobody can pay."""
+
+    def test_a_credit_leaves_it_to_be_paid_and_waits_with_the_rest(self) -> None:
+        credit = Adjustment(1, AdjustmentKind.CREDIT, "쿠폰", Price(9_895))
+        owed = bill(Price(9_900), "달마다", 1, [credit], minimum=10)
+        assert owed.total == Price(10)
+        assert owed.left[0].left == Price(5)
+
+    def test_a_credit_that_covers_all_leaves_nothing(self) -> None:
+        credit = Adjustment(1, AdjustmentKind.CREDIT, "쿠폰", Price(12_000))
+        owed = bill(Price(9_900), "달마다", 1, [credit], minimum=10)
+        assert (owed.total, owed.left[0].left) == (Price(0), Price(2_100))
+
+    def test_a_discount_that_leaves_less_leaves_nothing(self) -> None:
+        discount = Adjustment(1, AdjustmentKind.DISCOUNT, "할인", Price(9_895), periods_left=2)
+        owed = bill(Price(9_900, 900), "달마다", 1, [discount], minimum=10)
+        assert owed.total == Price(0)
+        assert owed.lines[1].amount == -9_900
+
+    def test_what_is_free_by_its_terms_costs_nothing_all_the_same(self) -> None:
+        credit = Adjustment(1, AdjustmentKind.CREDIT, "쿠폰", Price(1_000))
+        assert bill(Price(0), "무료", 1, [credit], minimum=10).total == Price(0)

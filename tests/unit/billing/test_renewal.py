@@ -190,15 +190,20 @@ def test_an_invoice_that_comes_alone_is_collected_at_once() -> None:
 class TestNotices:
     def test_nothing_is_told_where_nothing_comes(self) -> None:
         ending = subscription(cancel_at=ANCHOR_AT)
-        assert next_notice(ending, KEEP, Outstanding()) is None
+        assert next_notice(ending, RenewalPolicies(consent=KEEP), Outstanding()) is None
 
     def test_a_change_that_is_known_of_no_more_is_not_told_of(self) -> None:
-        assert change_notice(subscription(cancel_at=THIRD_AT), KEEP, Outstanding(), 1) is None
+        assert (
+            change_notice(
+                subscription(cancel_at=THIRD_AT), RenewalPolicies(consent=KEEP), Outstanding(), 1
+            )
+            is None
+        )
 
     def test_what_ends_before_for_want_of_a_consent_is_missing_one(self) -> None:
         first, second = change(SECOND_AT, 12_000), change(THIRD_AT, name="라이트")
         waits = Outstanding((first, second), (credit(500),))
-        notice = change_notice(subscription(), END, waits, second.id)
+        notice = change_notice(subscription(), RenewalPolicies(consent=END), waits, second.id)
         assert notice is not None
         assert notice.is_consent_missing
         assert (notice.bill.total.amount, notice.after.order_name) == (12_000, "라이트")

@@ -31,7 +31,13 @@ class Adjust:
         new = _adjustment(command, agreement)
         (adjustment_id,) = await agreement_writes.adjust(connection, [new], command.command_id)
         found = await adjustments.still_open(connection, [id_])
-        owed = bill(agreement.total, agreement.order_name, agreement.quantity, found.get(id_, ()))
+        owed = bill(
+            agreement.total,
+            agreement.order_name,
+            agreement.quantity,
+            found.get(id_, ()),
+            self.rules.minimum_amount,
+        )
         # What the next period would cost with all that is open; later ones nobody knows.
         self.rules.require_collectable(owed.total)
         data: dict[str, Json] = {
