@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--step",
         type=_number(float, 0.01, _STEP_HOURS_MAX),
-        default=48.0,
+        default=72.0,
         help="how many hours lie between two looks at least (48)",
     )
     add(

@@ -28,6 +28,8 @@ from worker.gateway.adapter import PortOneGateway
 
 # What is looked for once more when the last look found something; each time it must find less.
 _ROUNDS_MAX: Final = 50
+# The scans that find what the gateway is asked about.
+_ASKING: Final = ("inquire", "refund")
 _WORKERS: Final = 4
 # How far apart looks are while nobody works what they find.
 _IDLE: Final = timedelta(hours=6)
@@ -183,6 +185,12 @@ class Machine:
             ours = [job for job in jobs if not isinstance(job, Command)]
             for start in range(0, len(ours), _WORKERS):
                 await asyncio.gather(*map(self._work, ours[start : start + _WORKERS]))
+
+    async def ask(self) -> None:
+        """Have the gateway asked about every outcome that is unknown and may be asked about."""
+        for name in _ASKING:
+            await self._scan(name)
+        await self.work()
 
     async def tell(self) -> None:
         """Have every event told that was written, however few they are."""

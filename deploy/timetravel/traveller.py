@@ -42,6 +42,8 @@ _FULL_LOOK_EVERY: Final = timedelta(days=7)
 _ALSO: Final = ("notices",)
 # Once nothing is asked any more, unknown outcomes and ends have this long to come out.
 _AFTERMATH: Final = timedelta(days=2)
+# The gateway is asked about everything at once; what takes longer goes to a person by then.
+_QUESTIONS_MAX: Final = 500
 _BY_HAND: Final = {"reason": _REASON, "requester": "customer"}
 
 
@@ -78,6 +80,22 @@ class Traveller:
         await self._look(at_all=True)
         self.machine.outlook.told_at = 1
         await self._look(at_all=True)
+        await self._learn()
+
+    async def _learn(self) -> None:
+        """Ask the gateway on, and nobody else, until no outcome is unknown any more.
+
+        Periods begin at every instant, so whenever one stops something has just been sent.
+        """
+        for _ in range(_QUESTIONS_MAX):
+            async with self.machine.database.transaction() as connection:
+                ask_at = await connection.scalar(text(_ASK_AT))
+            if ask_at is None:
+                return
+            self.machine.clock.instant = max(ask_at, self.machine.now)
+            await self.gateway.move_clock(self.machine.now)
+            await self.machine.ask()
+        await self.machine.tell()
 
     async def _prepare(self) -> None:
         await self.gateway.move_clock(self.machine.now)
@@ -247,6 +265,11 @@ class Traveller:
             self._windows[data["command_id"]] = data["parameters"]
 
 
+_ASK_AT: Final = """
+    SELECT least(
+        (SELECT min(inquire_at) FROM payment_attempts WHERE inquire_at IS NOT NULL),
+        (SELECT min(inquire_at) FROM refunds WHERE inquire_at IS NOT NULL))
+"""
 _LAST_PAID: Final = """
     SELECT id FROM invoices WHERE subscription_id = :id AND status = 'paid' AND amount > 0
     ORDER BY period_index DESC LIMIT 1
