@@ -179,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         "--step",
         type=_number(float, 0.01, _STEP_HOURS_MAX),
         default=72.0,
-        help="how many hours lie between two looks at least (48)",
+        help="how many hours lie between two looks at least (72)",
     )
     add(
         "--processes",

@@ -42,6 +42,7 @@ def lives(seen: Seen) -> list[str]:
         *_statuses(seen),
         *_changes(seen),
         *_noticed(seen),
+        *_paused(seen),
     ]
 
 
@@ -233,6 +234,17 @@ def _changes(seen: Seen) -> Iterator[str]:
     for row in seen.rows["invoices"]:
         start_at = instant_of(row["period_start_at"])
         begun[row["subscription_id"]] = max(begun.get(row["subscription_id"], start_at), start_at)
+    starts = {
+        (row["subscription_id"], row["period_index"]): instant_of(row["period_start_at"])
+        for row in seen.rows["invoices"]
+    }
+    for row in seen.of("agreement_changes", status="applied"):
+        began_at = starts.get((row["subscription_id"], row["applied_index"]))
+        if began_at is not None and began_at < instant_of(row["effective_at"]):
+            yield (
+                f"change {row['id']} was applied to a period before {row['effective_at']}, which"
+                f" begins at {began_at}"
+            )
     for row in seen.of("agreement_changes", status="pending"):
         last = begun.get(row["subscription_id"])
         effective_at, at = instant_of(row["effective_at"]), asked_at[row["id"]]
@@ -252,3 +264,19 @@ def _noticed(seen: Seen) -> Iterator[str]:
     for (id_, what, number), count in told.items():
         if count > 1:
             yield f"subscription {id_} was given notice of {what} {number} {count} times"
+
+
+def _paused(seen: Seen) -> Iterator[str]:
+    """Find invoices of periods that began in a pause."""
+    pauses: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
+    for row in seen.of("events", name="subscription.resumed"):
+        data = row["data"]
+        span = instant_of(data["paused_at"]), instant_of(data["resumed_at"])
+        pauses[row["subscription_id"]].append(span)
+    for row in seen.of("subscriptions", status="paused"):
+        pauses[row["id"]].append((instant_of(row["pause_at"]), seen.now))
+    for row in seen.rows["invoices"]:
+        start_at = instant_of(row["period_start_at"])
+        for pause_at, resumed_at in pauses[row["subscription_id"]]:
+            if pause_at < start_at < resumed_at:
+                yield f"invoice {row['id']} begins in a pause, from {pause_at} to {resumed_at}"

@@ -9,8 +9,9 @@ from tests.mutants.catalogue.claims import CLAIMS
 from tests.mutants.catalogue.delivery import DELIVERY
 from tests.mutants.catalogue.ends import ENDS
 from tests.mutants.catalogue.gateway import GATEWAY
+from tests.mutants.catalogue.lives import LIVES
 from tests.mutants.catalogue.policies import POLICIES
 from tests.mutants.catalogue.refunds import REFUNDS
 from tests.mutants.catalogue.settling import SETTLING
 
-MUTANTS = (*POLICIES, *CLAIMS, *GATEWAY, *SETTLING, *DELIVERY, *REFUNDS, *ENDS)
+MUTANTS = (*POLICIES, *CLAIMS, *GATEWAY, *SETTLING, *DELIVERY, *REFUNDS, *ENDS, *LIVES)

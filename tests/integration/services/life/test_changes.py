@@ -95,7 +95,7 @@ class TestNow:
         assert living.run(living.lines(id_))[-1] == [("recurring", 84_000)]
 
     def test_what_a_discount_took_off_is_not_credited(self, living: Living) -> None:
-        """Nor can won be made by changing to and fro under one."""
+        """Nor can won be made by changing there and back under one."""
         id_ = living.run(living.start(amount=28_000))
         said = {"description": "첫 달", "percent": 50, "periods": 1}
         living.run(living.do(AdjustSubscription, subscription_id=id_, **said))
