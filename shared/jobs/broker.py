@@ -27,6 +27,28 @@ class CarefulQoS(redis.QoS):
     _delivered: Any
     _remove_from_indices: Any
 
+    def ack(self, delivery_tag: str) -> None:
+        """Take a message off what is under way, unless its channel is closed.
+
+        A task can end after the broker was lost. Its message comes back then, which is harmless;
+        to look for the connection of a closed channel would end the worker.
+        """
+        if self._is_closed("message_done_and_not_acknowledged"):
+            return
+        super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's
+        """Give a message up or back, unless its channel is closed."""
+        if self._is_closed("message_not_given_back"):
+            return
+        super().reject(delivery_tag, requeue)
+
+    def _is_closed(self, event: str) -> bool:
+        if self.channel.connection is not None:
+            return False
+        log.warning(event)
+        return True
+
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's
         """Put one message back; forget it if there is no message under the tag."""
         try:

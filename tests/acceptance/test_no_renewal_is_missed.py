@@ -27,7 +27,12 @@ def periods(system: System) -> list[int]:
     ("system", "billed", "skipped"),
     [
         pytest.param({"DALMADA_CATCH_UP": "bill_latest"}, [0], 3, id="bill_latest"),
-        pytest.param({"DALMADA_CATCH_UP": "bill_all"}, [3, 2, 1, 0], 0, id="bill_all"),
+        pytest.param(
+            {"DALMADA_CATCH_UP": "bill_all", "DALMADA_CATCH_UP_PERIODS_MAX": "4"},
+            [3, 2, 1, 0],
+            0,
+            id="bill_all",
+        ),
         pytest.param({"DALMADA_CATCH_UP": "forgive"}, [], 4, id="forgive"),
     ],
     indirect=["system"],

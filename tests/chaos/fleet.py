@@ -33,6 +33,8 @@ def overrides(proxied: dict[str, str]) -> dict[str, str]:
         "DALMADA_INQUIRY_GAPS_S": "[0.5,1,1,4]",
         "DALMADA_UNKNOWN_DEADLINE_S": "43200",
         "DALMADA_CATCH_UP": "bill_all",
+        # After a jump of the clock everything is collected at once, and not some of it a day.
+        "DALMADA_CATCH_UP_PERIODS_MAX": "100",
         "DALMADA_PORTONE_PG": "naverpay.chaos",
         "DALMADA_REDISPATCH_AFTER_S": "2",
         "PYTHONPATH": f"{CLOCK_SITE}:{CHECKOUT}",

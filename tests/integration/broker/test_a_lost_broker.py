@@ -17,7 +17,7 @@ def test_a_worker_that_loses_the_broker_while_it_holds_messages_does_not_end(
     with Connection(servers.valkey.url, transport=CarefulTransport) as connection:
         queue = connection.SimpleQueue(name)
         queue.put({"held": True})
-        queue.get(timeout=5)
+        message = queue.get(timeout=5)
         channel: Any = queue.channel
         assert channel.qos._delivered
         # As Celery's consumer leaves a connection whose server is gone.
@@ -26,6 +26,10 @@ def test_a_worker_that_loses_the_broker_while_it_holds_messages_does_not_end(
         transport.client = None
         channel.close()
         transport.client = connection
+        # The task that worked it ends after that: its channel is closed.
+        assert channel.connection is None
+        channel.basic_ack(message.delivery_tag)
+        channel.basic_reject(message.delivery_tag, requeue=True)
     with Connection(servers.valkey.url) as connection:
         # It is unacknowledged still, and comes back when its time is over.
         channel = connection.default_channel

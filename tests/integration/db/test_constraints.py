@@ -12,6 +12,7 @@ from psycopg import errors, sql
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 LATER = NOW + timedelta(days=28)
+PAUSE = {"pause_at": NOW, "pause_keeps": "time"}
 WISH = {
     "cancel_at": NOW,
     "cancel_reason": "이사",
@@ -61,6 +62,7 @@ class Tables:
                 "time_zone": "Asia/Seoul",
                 "next_period_index": 0,
                 "next_renewal_at": NOW,
+                "consented_amount": 9_900,
                 **changes,
             },
         )
@@ -77,6 +79,7 @@ class Tables:
                 "amount": 9_900,
                 "tax_free": 0,
                 "order_name": "슬림 요금제",
+                "lines": "[]",
                 **changes,
             },
         )
@@ -163,8 +166,16 @@ def tables(module_url: str) -> Iterator[Tables]:
         ("subscriptions_order_name_check", {"order_name": "가" * 41}),
         ("subscriptions_interval_unit_check", {"interval_unit": "fortnight"}),
         ("subscriptions_interval_count_check", {"interval_count": 0}),
-        ("subscriptions_next_period_index_check", {"next_period_index": -1}),
-        ("subscriptions_status_check", {"status": "paused", "next_renewal_at": None}),
+        ("subscriptions_anchor_index_check", {"next_period_index": -1}),
+        ("subscriptions_anchor_index_check", {"anchor_index": 1}),
+        ("subscriptions_status_check", {"status": "forgotten", "next_renewal_at": None}),
+        ("subscriptions_pause_check", {"status": "paused", "next_renewal_at": None}),
+        ("subscriptions_pause_check", {"pause_at": NOW, "pause_keeps": "nothing"}),
+        ("subscriptions_pause_check", {**PAUSE, "resume_at": NOW}),
+        ("subscriptions_trial_check", {"status": "trialing"}),
+        ("subscriptions_quantity_check", {"quantity": 0}),
+        ("subscriptions_names_check", {"product": "가" * 65}),
+        ("subscriptions_consented_amount_check", {"consented_amount": -1}),
         ("subscriptions_next_renewal_check", {"next_renewal_at": None}),
         ("subscriptions_next_renewal_check", {"status": "past_due", "next_renewal_at": None}),
         ("subscriptions_next_renewal_check", {"status": "canceled"}),

@@ -99,8 +99,8 @@ DELIVERY = (
             ),
             Change(
                 _RELAY,
-                "            await self.publish(events)\n            await outbox",
-                "            await outbox",
+                "            await self.publish(events)\n            ids, now",
+                "            ids, now",
             ),
             Change(_RELAY, "        return len(events)\n", "        return events\n"),
         ),

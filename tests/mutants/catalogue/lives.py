@@ -13,9 +13,8 @@ LIVES = (
         changes=(
             Change(
                 "shared/billing/gate.py",
-                "        if after.total.amount <= agreed and not"
-                " (is_more_often and after.total.amount):\n",
-                "        if after.total.amount >= agreed - agreed or is_more_often:\n",
+                "        if amount <= agreed and not (amount and _is_more_often(before, after)):\n",
+                "        if amount >= 0 or agreed:\n",
             ),
         ),
         shows=(shows.CONSENT,),
