@@ -77,18 +77,16 @@ async def _lock(
 ) -> tuple[Row[Any], Row[Any] | None] | None:
     for _ in range(_TRIES):
         # What is locked in vain is let go of again.
-        savepoint = await connection.begin_nested()
-        index = await _next_index(connection, subscription_id)
-        if index is None:
+        async with connection.begin_nested() as savepoint:
+            index = await _next_index(connection, subscription_id)
+            if index is None:
+                return None
+            values = {"id": subscription_id, "index": index - 1}
+            invoice = (await connection.execute(_LOCK_INVOICE, values)).first()
+            row = (await connection.execute(_LOCK, values)).one()
+            if row.next_period_index == index:
+                return row, invoice
             await savepoint.rollback()
-            return None
-        values = {"id": subscription_id, "index": index - 1}
-        invoice = (await connection.execute(_LOCK_INVOICE, values)).first()
-        row = (await connection.execute(_LOCK, values)).one()
-        if row.next_period_index == index:
-            await savepoint.commit()
-            return row, invoice
-        await savepoint.rollback()
     message = f"subscription {subscription_id} is renewed again and again"
     raise RuntimeError(message)
 

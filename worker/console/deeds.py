@@ -111,7 +111,9 @@ async def foresee_with(
     except (BillingError, CommandRefusedError) as error:
         raise _refused(str(error)) from None
     finally:
-        await savepoint.rollback()
+        # One that the database has ended already is over.
+        if savepoint.is_active:
+            await savepoint.rollback()
 
 
 def do(settings: ConsoleSettings, deed: Deed) -> dict[str, Json]:
