@@ -111,8 +111,8 @@ async def foresee_with(
     except (BillingError, CommandRefusedError) as error:
         raise _refused(str(error)) from None
     finally:
-        # One that the database has ended already is over.
-        if savepoint.is_active:
+        # After an error that nobody here knows there is none any more: all is taken back.
+        if connection.in_nested_transaction():
             await savepoint.rollback()
 
 
