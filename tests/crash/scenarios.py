@@ -129,6 +129,21 @@ _SELDOM = frozenset(
         "token ended between",
         "two periods",
         "webhook twice",
+        "another interval at once",
+        "change at once, prorated",
+        "change at the renewal",
+        "credit and discount",
+        "declined, tried again by the buyer",
+        "dunning switched off, then on",
+        "end withdrawn",
+        "end, and back again",
+        "pause from the next renewal on",
+        "pause that keeps the calendar, resumed",
+        "pause that keeps the time, resumed by itself",
+        "price change, agreed to",
+        "price change, not agreed to, ended",
+        "start with a setup to be paid",
+        "trial, agreed to",
     }
 )
 SCENARIOS: tuple[Scenario, ...] = tuple(

@@ -107,13 +107,13 @@ async def foresee_with(
     savepoint = await connection.begin_nested()
     try:
         told = await deed.handler(connection, deed.command, now)
-        return told, await look(told)
+        seen = await look(told)
     except (BillingError, CommandRefusedError) as error:
+        await savepoint.rollback()
         raise _refused(str(error)) from None
-    finally:
-        # After an error that nobody here knows there is none any more: all is taken back.
-        if connection.in_nested_transaction():
-            await savepoint.rollback()
+    # Whatever else is raised ends the caller's transaction, and this with it.
+    await savepoint.rollback()
+    return told, seen
 
 
 def do(settings: ConsoleSettings, deed: Deed) -> dict[str, Json]:
