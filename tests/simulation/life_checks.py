@@ -70,8 +70,10 @@ def _periods(seen: Seen) -> Iterator[str]:
         row["subscription_id"]: row["data"]["first_period_index"]
         for row in seen.of("events", name="subscription.created")
     }
-    # Between an end and a return nothing is owed; a pause that keeps the time holds the calendar.
+    # Between an end and a return nothing is owed, nor in a pause that holds the calendar where no
+    # paid period runs that it would lengthen.
     back = _instants(seen, "subscription.reactivated")
+    held = _instants(seen, "subscription.resumed", "next_renewal_at")
     for row in seen.rows["subscriptions"]:
         id_, periods = row["id"], periods_of.get(row["id"], [])
         counts = Counter(period.index for period in periods)
@@ -86,17 +88,20 @@ def _periods(seen: Seen) -> Iterator[str]:
                     f"periods {before.index} and {after.index} of subscription {id_} overlap:"
                     f" {after.start_at} is before {before.end_at}"
                 )
-            elif after.start_at > before.end_at and after.start_at not in back[id_]:
+            elif after.start_at > before.end_at and not (
+                after.start_at in back[id_]
+                or (after.start_at in held[id_] and not before.is_billed)
+            ):
                 yield (
                     f"between periods {before.index} and {after.index} of subscription {id_} is a"
                     f" gap, from {before.end_at} to {after.start_at}"
                 )
 
 
-def _instants(seen: Seen, name: str) -> Mapping[str, set[datetime]]:
+def _instants(seen: Seen, name: str, field: str = "at") -> Mapping[str, set[datetime]]:
     found: dict[str, set[datetime]] = defaultdict(set)
     for row in seen.of("events", name=name):
-        found[row["subscription_id"]].add(instant_of(row["data"]["at"]))
+        found[row["subscription_id"]].add(instant_of(row["data"][field]))
     return found
 
 

@@ -29,7 +29,7 @@ DELIVERY = (
         ),
         shows=(shows.COMMANDS,),
         climate="commands",
-        lives=4,
+        lives=40,
     ),
     Mutant(
         name="lost_message_never_sent_again",
@@ -65,7 +65,7 @@ DELIVERY = (
         ),
         shows=(shows.EVENTS,),
         climate="deaths",
-        lives=3,
+        lives=40,
     ),
     Mutant(
         name="event_before_the_transaction",
@@ -83,7 +83,7 @@ DELIVERY = (
         ),
         shows=(shows.EVENTS,),
         climate="deaths",
-        lives=3,
+        lives=40,
     ),
     Mutant(
         name="marked_before_told",

@@ -41,7 +41,7 @@ ENDS = (
         ),
         shows=(shows.VOID_AND_PAID,),
         climate="ends",
-        lives=24,
+        lives=60,
     ),
     Mutant(
         name="nothing_is_awaited_at_the_end",

@@ -76,7 +76,7 @@ LIVES = (
         ),
         shows=(shows.CHANGES,),
         climate="lives",
-        lives=40,
+        lives=80,
     ),
     Mutant(
         name="paused_and_billed",

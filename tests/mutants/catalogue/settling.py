@@ -56,7 +56,7 @@ SETTLING = (
         ),
         shows=(shows.PAID_TWICE,),
         climate="late",
-        lives=5,
+        lives=40,
     ),
     Mutant(
         name="one_silence_believed",
