@@ -259,17 +259,3 @@ _END = text(
     WHERE s.id = n.id
     """
 )
-# Why a subscription was to end before is written over unread: the scheduler may not see it.
-_ASK_ENDS = text(
-    """
-    UPDATE subscriptions s
-    SET cancel_at = n.cancel_at, cancel_reason = n.cancel_reason,
-        cancel_requester = n.cancel_requester, cancel_refund = n.cancel_refund,
-        cancel_late_payment = n.cancel_late_payment, dispatched_at = NULL
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
-        id uuid, cancel_at timestamptz, cancel_reason text, cancel_requester text,
-        cancel_refund text, cancel_late_payment text
-    )
-    WHERE s.id = n.id
-    """
-)
