@@ -67,7 +67,7 @@ async def _live(options: argparse.Namespace, passed: Callable[[datetime], None])
     return Outcome(
         ledger.ledger_of(found, book),
         {f"{task} {ending}": count for (task, ending), count in machine.endings.items()},
-        audit.violations(found, book, machine.now),
+        audit.violations(found, book, traveller.looked_at),
         charges=len(book),
         events=machine.told.count,
         looks=traveller.looks,

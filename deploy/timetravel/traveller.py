@@ -52,6 +52,7 @@ class Traveller:
 
     Attributes:
         looks: At how many instants anybody looked.
+        looked_at: When that was last: what is due later nobody has had a look at.
         passed: Called with the present after every look, for whoever watches.
     """
 
@@ -63,6 +64,7 @@ class Traveller:
         self.gateway = gateway
         self.lives = {life.id: life for life in lives}
         self.looks = 0
+        self.looked_at = machine.now
         self.passed: Callable[[datetime], None] = lambda _now: None
         self._numbers = itertools.count(1)
         self._windows: dict[str, Mapping[str, Any]] = {}
@@ -128,6 +130,7 @@ class Traveller:
 
     async def _look(self, *, at_all: bool) -> None:
         self.looks += 1
+        self.looked_at = self.machine.now
         await self.machine.look(at_all=at_all, also=_ALSO)
 
     # Deeds.

@@ -291,7 +291,6 @@ def _paid(claim: Claim, outcome: Paid, now: datetime) -> Move:
         paid_at=paid_at,
         settled_at=now,
         recovers=claim.subscription_status is SubscriptionStatus.PAST_DUE
-        or claim.declines > 0
         or claim.past_due_at is not None,
         events=(_event(EventName.INVOICE_PAID, claim, now, imp_uid=outcome.imp_uid),),
     )

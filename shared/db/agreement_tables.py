@@ -291,6 +291,8 @@ consents = Table(
     Column("amount_after", BigInteger, nullable=False),
     instant("effective_at"),
     instant("given_at", nullable=False),
+    # By what it will be paid for, as the buyer was told.
+    Column("payment_method", Text),
     Column("shown", Text, nullable=False),
     Column("evidence", Text, nullable=False),
     Column("command_id", Text, nullable=False),
@@ -298,7 +300,8 @@ consents = Table(
     CheckConstraint(one_of("kind", ConsentKind), name="kind"),
     CheckConstraint("amount_before >= 0 AND amount_after >= 0", name="amounts"),
     CheckConstraint(
-        "char_length(shown) BETWEEN 1 AND 200 AND char_length(evidence) BETWEEN 1 AND 2000",
+        "char_length(shown) BETWEEN 1 AND 200 AND char_length(evidence) BETWEEN 1 AND 2000"
+        " AND char_length(payment_method) BETWEEN 1 AND 100",
         name="evidence",
     ),
     Index("consents_subscription_id_idx", "subscription_id"),

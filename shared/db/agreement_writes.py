@@ -30,6 +30,7 @@ class NewConsent:
     amount_after: int
     effective_at: datetime | None
     given_at: datetime
+    payment_method: str | None = field(repr=False)
     shown: str = field(repr=False)
     evidence: str = field(repr=False)
     command_id: str
@@ -41,12 +42,12 @@ async def record_consent(connection: AsyncConnection, new: NewConsent) -> int:
         text(
             """
             INSERT INTO consents (
-                subscription_id, kind, amount_before, amount_after, effective_at, given_at, shown,
-                evidence, command_id
+                subscription_id, kind, amount_before, amount_after, effective_at, given_at,
+                payment_method, shown, evidence, command_id
             )
             VALUES (
                 :subscription_id, :kind, :amount_before, :amount_after, :effective_at, :given_at,
-                :shown, :evidence, :command_id
+                :payment_method, :shown, :evidence, :command_id
             )
             RETURNING id
             """
@@ -58,6 +59,7 @@ async def record_consent(connection: AsyncConnection, new: NewConsent) -> int:
             "amount_after": new.amount_after,
             "effective_at": new.effective_at,
             "given_at": new.given_at,
+            "payment_method": new.payment_method and storable(new.payment_method),
             "shown": storable(new.shown),
             "evidence": storable(new.evidence),
             "command_id": new.command_id,
@@ -158,9 +160,14 @@ async def drop_prorations(connection: AsyncConnection, subscription_id: UUID) ->
 _PRORATIONS = frozenset({AdjustmentKind.PRORATION_CHARGE, AdjustmentKind.PRORATION_CREDIT})
 _DROP_PRORATIONS = text(
     f"""
-    UPDATE adjustments SET amount_left = 0, tax_free_left = 0
-    WHERE subscription_id = :id AND {one_of("kind", _PRORATIONS)} AND amount_left = amount
-    RETURNING id
+    UPDATE adjustments a SET amount_left = 0, tax_free_left = 0
+    WHERE a.subscription_id = :id AND a.{one_of("kind", _PRORATIONS)} AND a.amount_left = a.amount
+      -- What a void invoice has given back is of a period before the one that the end has cut.
+      AND NOT EXISTS (
+          SELECT FROM invoices i, jsonb_to_recordset(i.lines) AS line (adjustment_id bigint)
+          WHERE i.subscription_id = :id AND line.adjustment_id = a.id
+      )
+    RETURNING a.id
     """  # noqa: S608 - made of constants only
 )
 
@@ -268,14 +275,15 @@ async def schedule_price(
 ) -> int:
     """Add a change for each subscription, and tell of each; return how many there are.
 
-    The buyers who would pay more than they have agreed to are told ahead of it.
+    The buyers who would pay more than they have agreed to are told ahead of it, by ``notice`` if
+    there is any: not earlier than that before the date, and in time before the first period.
     """
     added = await connection.execute(
         _SCHEDULE_PRICE,
         {
             **_values(new),
             "command_id": new.command_id,
-            "notice_at": max(new.effective_at - notice, now),
+            "notice_at": max(new.effective_at - notice, now) if notice else None,
             "name": EventName.SUBSCRIPTION_CHANGE_SCHEDULED,
             "requester": Requester.ADMIN,
             "told_effective_at": new.effective_at.isoformat(),
@@ -294,13 +302,20 @@ def _values(new: NewPrice) -> dict[str, object]:
     }
 
 
+_WANTED = "(CAST(:amount AS bigint), CAST(:tax_free AS bigint))"
+_UNTIL_THEN = """
+    SELECT FROM agreement_changes c
+    WHERE c.subscription_id = s.id AND c.status = 'pending' AND c.effective_at <= :effective_at
+"""
+# Whoever pays another price today, or until then.
 _MEANT = f"""
-    product = :product AND {one_of("status", LIVING)}
-    AND (cancel_at IS NULL OR cancel_at > :effective_at)
-    AND (amount, tax_free) <> (CAST(:amount AS bigint), CAST(:tax_free AS bigint))
+    s.product = :product AND s.{one_of("status", LIVING)}
+    AND (s.cancel_at IS NULL OR s.cancel_at > :effective_at)
+    AND ((s.amount, s.tax_free) <> {_WANTED}
+         OR EXISTS ({_UNTIL_THEN} AND (c.amount, c.tax_free) <> {_WANTED}))
 """
 _UNITS = text(
-    f"SELECT min(quantity) AS least, max(quantity) AS most FROM subscriptions WHERE {_MEANT}"  # noqa: S608 - made of constants only
+    f"SELECT min(s.quantity) AS least, max(s.quantity) AS most FROM subscriptions s WHERE {_MEANT}"  # noqa: S608 - made of constants only
 )
 _SCHEDULE_PRICE = text(
     f"""
@@ -308,11 +323,13 @@ _SCHEDULE_PRICE = text(
         INSERT INTO agreement_changes (
             subscription_id, effective_at, amount, tax_free, requester, notice_at, command_id
         )
-        SELECT id, :effective_at, :amount, :tax_free, :requester,
-            CASE WHEN CAST(:amount AS bigint) * quantity > consented_amount
+        SELECT s.id, :effective_at, :amount, :tax_free, :requester,
+            -- A price that is lower until then is agreed to alone.
+            CASE WHEN CAST(:amount AS bigint) * s.quantity > s.consented_amount
+                    OR EXISTS ({_UNTIL_THEN} AND c.amount < CAST(:amount AS bigint))
                 THEN CAST(:notice_at AS timestamptz) END,
             :command_id
-        FROM subscriptions WHERE {_MEANT}
+        FROM subscriptions s WHERE {_MEANT}
         RETURNING id, subscription_id
     )
     INSERT INTO events (subscription_id, name, data)

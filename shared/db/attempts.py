@@ -39,6 +39,19 @@ async def of_invoice(connection: AsyncConnection, invoice_id: int) -> list[Attem
     ]
 
 
+async def hold_keys(connection: AsyncConnection, key_ids: Collection[int]) -> None:
+    """Lock billing keys, which comes before the lock of any subscription."""
+    await connection.execute(
+        text(
+            """
+            SELECT FROM billing_keys WHERE id = ANY(CAST(:ids AS bigint[]))
+            ORDER BY id FOR NO KEY UPDATE
+            """
+        ),
+        {"ids": sorted(key_ids)},
+    )
+
+
 async def lately(
     connection: AsyncConnection, key_ids: Collection[int], since: datetime
 ) -> dict[int, list[datetime]]:
@@ -47,17 +60,8 @@ async def lately(
     The keys stay locked until the transaction ends, so that two that count at once see each other.
     What waits to be sent again is not counted: it has not been made.
     """
-    ids = {"ids": sorted(key_ids)}
-    await connection.execute(
-        text(
-            """
-            SELECT FROM billing_keys WHERE id = ANY(CAST(:ids AS bigint[]))
-            ORDER BY id FOR NO KEY UPDATE
-            """
-        ),
-        ids,
-    )
-    rows = await connection.execute(_LATELY, {**ids, "since": since})
+    await hold_keys(connection, key_ids)
+    rows = await connection.execute(_LATELY, {"ids": sorted(key_ids), "since": since})
     made: dict[int, list[datetime]] = {}
     for row in rows:
         made.setdefault(row.billing_key_id, []).append(row.claimed_at)

@@ -160,6 +160,8 @@ _WRITE_CLAIMS = text(
             invoice_id bigint, attempt_id bigint, number int, send_number int, merchant_uid text,
             billing_key_id bigint, amount bigint, tax_free bigint, origin text
         )
+        -- Asked once more, whatever the caller saw: of what has ended since, nothing is sent.
+        JOIN invoices i ON i.id = c.invoice_id AND i.status = 'open' AND i.next_attempt_at <= :now
     ), again AS (
         UPDATE payment_attempts a
         SET status = 'claimed', send_number = c.send_number, billing_key_id = c.billing_key_id,

@@ -63,11 +63,14 @@ _ADJUST = """
     command_id
 """
 _CONSENT = """
-    subscription_id kind amount_before amount_after effective_at given_at shown evidence command_id
+    subscription_id kind amount_before amount_after effective_at given_at payment_method shown
+    evidence command_id
 """
 _LIVE = {
-    "agreement_changes": Grant(select=EVERY, insert=_CHANGE, update="status message"),
-    "adjustments": Grant(select=EVERY, insert=_ADJUST, update="amount_left tax_free_left"),
+    "agreement_changes": Grant(select=EVERY, insert=_CHANGE, update="status message notice_at"),
+    "adjustments": Grant(
+        select=EVERY, insert=_ADJUST, update="amount_left tax_free_left periods_left"
+    ),
     "consents": Grant(select=EVERY, insert=_CONSENT),
     "trials": Grant(select=EVERY, insert="buyer_ref product subscription_id"),
 }
@@ -89,7 +92,9 @@ _SCHEDULER = {
         """,
         update=f"{_RENEW} {_ASK_END}",
     ),
-    "agreement_changes": Grant(select=EVERY, update="status noticed_at applied_index message"),
+    "agreement_changes": Grant(
+        select=EVERY, update="status notice_at noticed_at applied_index message"
+    ),
     "adjustments": Grant(
         select=EVERY, insert=_ADJUST, update="amount_left tax_free_left periods_left"
     ),
@@ -266,7 +271,7 @@ HIDDEN: Mapping[str, str] = {
     "billing_keys": "customer_uid buyer_name buyer_email buyer_tel delete_reason",
     "subscriptions": "cancel_reason buyer_ref",
     "adjustments": "description command_id",
-    "consents": "shown evidence command_id",
+    "consents": "payment_method shown evidence command_id",
     "trials": "buyer_ref",
     "payment_attempts": "receipt_url",
     "windows": "parameters",

@@ -15,7 +15,7 @@ from shared.billing.invoice import Invoice, InvoiceStatus, NewInvoice
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.lines import Line, LineKind
 from shared.billing.money import Price
-from shared.db import outbox
+from shared.db import adjustments, outbox
 from shared.db.dispatch import dispatch, dispatching
 from shared.db.holds import HELD
 from shared.db.text import to_json
@@ -24,6 +24,10 @@ _COLUMNS = """
     id, subscription_id, period_index, period_start_at, period_end_at, amount, tax_free, order_name,
     status, declines, next_attempt_at, paid_at, message, lines
 """
+
+# What an invoice that is owed and was not paid in time looks like, whether it was tried or waits
+# for a payment method untried: a subscription is past due while it has one.
+PAST_DUE = "status = 'open' AND past_due_at IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ async def close_without_call(
     """Write closings of invoices that the caller holds locked.
 
     An invoice that stays open is taken off the list of what is due; its message says what it
-    waits for.
+    waits for. One that is void gives back what it used of credits, discounts and the like.
     """
     if not closings:
         return
@@ -187,6 +191,13 @@ async def close_without_call(
     )
     # Of an invoice that was closed before nothing is told that did not happen to it.
     written = set(closed.scalars())
+    void = [
+        each.invoice_id
+        for each in closings
+        if each.status is InvoiceStatus.VOID and each.invoice_id in written
+    ]
+    if void:
+        await adjustments.give_back(connection, void)
     await outbox.write(
         connection,
         [each.event for each in closings if each.event and each.invoice_id in written],

@@ -20,6 +20,7 @@ from shared.billing.lines import Line, LineKind
 from shared.billing.pause import PauseKeeps
 from shared.billing.refund import REFUND_UNSETTLED
 from shared.billing.subscription import Agreement, Subscription
+from shared.db.invoices import PAST_DUE
 from shared.db.subscriptions import COLUMNS, subscription_of
 from shared.db.tables import one_of
 
@@ -169,12 +170,7 @@ async def owes(connection: AsyncConnection, subscription_id: UUID) -> bool:
     """Say whether something is past due of a subscription that the caller holds locked."""
     found = await connection.scalar(
         text(
-            """
-            SELECT EXISTS (
-                SELECT FROM invoices
-                WHERE subscription_id = :id AND status = 'open' AND past_due_at IS NOT NULL
-            )
-            """
+            f"SELECT EXISTS (SELECT FROM invoices WHERE subscription_id = :id AND {PAST_DUE})"  # noqa: S608 - made of constants only
         ),
         {"id": subscription_id},
     )

@@ -110,6 +110,19 @@ async def doubt(
     )
 
 
+async def believe_silence(connection: AsyncConnection, attempt_ids: Sequence[int]) -> None:
+    """Doubt attempts that wait no more: the gateway was silent for as long as it is asked."""
+    await connection.execute(
+        text(
+            """
+            UPDATE payment_attempts SET unknown_since = NULL
+            WHERE id = ANY(CAST(:ids AS bigint[])) AND status = 'waiting'
+            """
+        ),
+        {"ids": list(attempt_ids)},
+    )
+
+
 async def anything_open(connection: AsyncConnection, subscription_id: UUID) -> bool:
     """Say whether an invoice of a subscription is open or an attempt at one has not ended.
 

@@ -17,6 +17,7 @@ from shared.billing.pause import PauseKeeps
 from shared.billing.subscription import Agreement, Buyer, Subscription
 from shared.db import outbox
 from shared.db.columns import one_of
+from shared.db.invoices import PAST_DUE
 from shared.db.text import to_json
 
 COLUMNS = """
@@ -198,22 +199,16 @@ async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetim
     )
     changed = await connection.execute(
         text(
-            """
+            f"""
             UPDATE subscriptions s SET status = 'active'
             FROM billing_keys k
             WHERE s.id = ANY(CAST(:ids AS uuid[])) AND s.status = 'past_due'
               AND k.id = s.billing_key_id AND k.status = 'active'
               AND NOT EXISTS (
-                  SELECT FROM invoices i
-                  WHERE i.subscription_id = s.id AND i.status = 'open' AND (
-                      i.declines > 0 OR EXISTS (
-                          SELECT FROM payment_attempts a
-                          WHERE a.invoice_id = i.id AND a.status IN ('declined', 'method_dead')
-                      )
-                  )
+                  SELECT FROM invoices i WHERE i.subscription_id = s.id AND i.{PAST_DUE}
               )
             RETURNING s.id, s.status, s.pause_at
-            """
+            """  # noqa: S608 - made of constants only
         ),
         {"ids": list(ids)},
     )

@@ -36,7 +36,7 @@ _POLL_S = 0.25
 # Nearer than this is waited for.
 _SOON_S = 2.0
 _DEADLINE_S = float(overrides({})["DALMADA_UNKNOWN_DEADLINE_S"])
-# Twice the longest gap before the deadline, a canceled subscription's lost send is let go.
+# Twice the longest gap before the deadline, a lost send that is not sent again is let go.
 _ROOM_S = 2 * 4.0
 _BROKER_PATIENCE_S = 4.0
 _TELL_EVERY_S = 2.0
@@ -62,7 +62,7 @@ _OPEN = """
     UNION ALL
     SELECT 'attempt ' || a.id || ' [' || a.merchant_uid || '] is ' || a.status
             || ', inquiries ' || a.inquiries || ', ' || coalesce(a.message, ''),
-        CASE WHEN s.cancel_at <= %(now)s AND a.unknown_since IS NOT NULL
+        CASE WHEN (s.cancel_at <= %(now)s OR k.status <> 'active')
                 AND a.unknown_since < %(now)s - interval '30 seconds'
             THEN a.unknown_since + %(patience)s ELSE coalesce(a.inquire_at, i.next_attempt_at) END
     FROM payment_attempts a JOIN invoices i ON i.id = a.invoice_id

@@ -35,6 +35,13 @@ def overrides(proxied: dict[str, str]) -> dict[str, str]:
         "DALMADA_CATCH_UP": "bill_all",
         # After a jump of the clock everything is collected at once, and not some of it a day.
         "DALMADA_CATCH_UP_PERIODS_MAX": "100",
+        # Whatever is declined is tried again within seconds, and nobody waits for a day of the
+        # month: a night of weeks would have every daily subscription owe weeks.
+        "DALMADA_DUNNING_CLASS_DELAYS_S": (
+            '{"insufficient_balance": null, "limit": null, "method": null, "gateway_trouble": null}'
+        ),
+        "DALMADA_DUNNING_PAY_DAY_WITHIN_DAYS": "0",
+        "DALMADA_DUNNING_KEY_ATTEMPTS_MAX": "1000",
         "DALMADA_PORTONE_PG": "naverpay.chaos",
         "DALMADA_REDISPATCH_AFTER_S": "2",
         "PYTHONPATH": f"{CLOCK_SITE}:{CHECKOUT}",

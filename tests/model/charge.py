@@ -111,7 +111,8 @@ class Rules:
         dead_claims_have_an_owner: An inquiry finds a claim whose worker is gone.
         lost_messages_come_again: A scan sends a message again that nobody worked.
         deadline: What is unknown for too long is a person's.
-        ends_ask_on: The end of a subscription has the gateway asked on about a lost send.
+        asks_on: A lost send that is not sent again, because the subscription has ended or the key
+            is dead, is asked about on.
     """
 
     fence: bool = True
@@ -133,7 +134,7 @@ class Rules:
     dead_claims_have_an_owner: bool = True
     lost_messages_come_again: bool = True
     deadline: bool = True
-    ends_ask_on: bool = True
+    asks_on: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ class Bounds:
         new_methods: How often the buyer brings another payment method.
         cancellations: How often the subscription is canceled.
         key_deaths: How often the billing key is found dead by a charge for something else.
+        switches: How often declined invoices are left to rest, until they are taken up again.
         is_charged: Whether the price is one that the gateway is asked for at all.
     """
 
@@ -184,6 +186,7 @@ class Bounds:
     new_methods: int = 0
     cancellations: int = 0
     key_deaths: int = 0
+    switches: int = 0
     is_charged: bool = True
 
 
@@ -244,10 +247,12 @@ class State(NamedTuple):
     stopped: bool = False
     key_dead: bool = False
     canceled: bool = False
+    rests: bool = False
     people: int = 0
     new_methods: int = 0
     cancellations: int = 0
     key_deaths: int = 0
+    switches: int = 0
 
 
 @dataclass(frozen=True)
@@ -274,6 +279,7 @@ class Charge:
             new_methods=bounds.new_methods,
             cancellations=bounds.cancellations,
             key_deaths=bounds.key_deaths,
+            switches=bounds.switches,
         )
 
     def steps(self, state: State) -> Iterator[Step[State]]:
@@ -344,8 +350,9 @@ class Charge:
             return paid == self.bounds.is_charged
         if state.invoice == OPEN:
             is_asked = state.attempt.status in INQUIRABLE
-            # It waits for the buyer's new method.
-            return state.key_dead and state.when == NEVER and not is_asked and paid == 0
+            # It waits for the buyer's new method, or for the buyer.
+            waits = state.key_dead or state.rests
+            return waits and state.when == NEVER and not is_asked and paid == 0
         return paid == 0
 
     def _without_idlers(self, s: State) -> State:
@@ -487,7 +494,14 @@ class Charge:
         is_due = s.when == DUE or not self.rules.due_is_checked
         is_locked = _count(s, CLAIMING) > 0 and self.rules.one_claims
         if s.invoice == OPEN and is_due and not s.canceled and not is_locked:
-            if (attempt.status in UNSETTLED and attempt.status != WAITING) or s.key_dead:
+            is_left_alone = s.key_dead or (s.rests and attempt.status == DECLINED)
+            if s.key_dead and attempt.status == WAITING and attempt.doubt:
+                yield from self._ask_on(s, "a lost send without a key is asked about on")
+                if self._is_silent_for_good(s):
+                    believed = attempt._replace(doubt=False)
+                    after = s._replace(when=NEVER, message_lost=False, attempt=believed)
+                    yield "a lost send without a key is let go", calm, after
+            elif (attempt.status in UNSETTLED and attempt.status != WAITING) or is_left_alone:
                 if s.when != NEVER:
                     yield "nothing may be sent", calm, s._replace(when=NEVER, message_lost=False)
             elif not self.bounds.is_charged:
@@ -692,6 +706,14 @@ class Charge:
         if s.key_deaths:
             after = s._replace(key_deaths=s.key_deaths - 1, key_dead=True)
             yield "the billing key is found dead elsewhere", False, after
+        if s.switches:
+            after = s._replace(switches=s.switches - 1, rests=True)
+            yield "dunning is switched off", False, after
+        if s.rests:
+            is_resting = s.invoice == OPEN and s.when == NEVER and attempt.status == DECLINED
+            goes_on = is_resting and not (s.canceled or s.stopped)
+            after = s._replace(rests=False, when=DUE if goes_on else s.when)
+            yield "dunning is switched on, or the buyer wants to pay", False, after
         if s.canceled and s.invoice == OPEN and not _count(s, CLAIMING):
             yield from self._wind_up(s)
 
@@ -709,18 +731,25 @@ class Charge:
         attempt = s.attempt
         in_doubt = attempt.status == WAITING and attempt.doubt
         if in_doubt:
-            seen = self.rules.silences - 1
-            asked = attempt._replace(status=UNKNOWN, held=False, seen=seen, ask=GAP)
-            after = s._replace(attempt=asked, message_lost=False)
-            yield "the end has it asked about on", True, after
+            yield from self._ask_on(s, "the end has it asked about on", when=s.when)
             if s.when != NEVER:
                 yield "the charge finds it canceled", False, s._replace(when=NEVER)
-        is_true = not (self.world.last_silence_is_true and self.rules.ends_ask_on and _paid(s))
+        is_true = self._is_silent_for_good(s)
         if attempt.status not in (CLAIMED, UNKNOWN, PARKED) and (is_true or not in_doubt):
             status = VOID if attempt.status == WAITING else attempt.status
             ended = attempt._replace(status=status)
             after = s._replace(invoice=VOID, when=NEVER, attempt=ended, message_lost=False)
             yield "the end voids the invoice", True, after
+
+    def _ask_on(self, s: State, words: str, when: str = NEVER) -> Iterator[Step[State]]:
+        """Ask the gateway about a lost send that is not sent again."""
+        seen = self.rules.silences - 1
+        asked = s.attempt._replace(status=UNKNOWN, held=False, seen=seen, ask=GAP)
+        yield words, True, s._replace(attempt=asked, when=when, message_lost=False)
+
+    def _is_silent_for_good(self, s: State) -> bool:
+        """Say whether the gateway's silence may be believed, once it has lasted long enough."""
+        return not (self.world.last_silence_is_true and self.rules.asks_on and _paid(s))
 
 
 def _count(s: State, at: str) -> int:

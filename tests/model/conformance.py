@@ -252,6 +252,7 @@ def lives() -> Sequence[tuple[str, Charge]]:
             none,
             replace(trouble, declines=1, key_deaths=1, new_methods=1),
         ),
+        "dunning rests": (if_paid, replace(trouble, faults=0, switches=1, cancellations=1)),
         "no charge": (none, Bounds(is_charged=False)),
     }
     return [

@@ -106,7 +106,14 @@ RULES: Sequence[Mistake] = (
     Mistake("a stale claim is let go", PAID_TWICE, Rules(stale_claims_are_asked=False)),
     Mistake("dead claims have no owner", STUCK, Rules(dead_claims_have_an_owner=False)),
     Mistake("lost messages are gone", STUCK, Rules(lost_messages_come_again=False), bounds=A_FAULT),
-    Mistake("an end forgets a lost send", STUCK, Rules(ends_ask_on=False), REFUSED_IF_PAID, AN_END),
+    Mistake("an end forgets a lost send", STUCK, Rules(asks_on=False), REFUSED_IF_PAID, AN_END),
+    Mistake(
+        "a dead key forgets a lost send",
+        STUCK,
+        Rules(asks_on=False),
+        REFUSED_IF_PAID,
+        Bounds(crashes=0, faults=1, key_deaths=1),
+    ),
     Mistake(
         "nobody is called at the deadline", STUCK, Rules(deadline=False), NEVER_REUSABLE, A_FAULT
     ),
@@ -141,11 +148,5 @@ ASSUMPTIONS: Sequence[Mistake] = (
         STUCK,
         world=World(DuplicatePolicy.REFUSED_IF_PAID, last_silence_is_true=False),
         bounds=AN_END,
-    ),
-    Mistake(
-        "look-ups hide a payment until the key is dead",
-        STUCK,
-        world=REFUSED_IF_PAID,
-        bounds=Bounds(crashes=0, faults=1, key_deaths=1),
     ),
 )

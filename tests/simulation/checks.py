@@ -308,12 +308,32 @@ def _unended(seen: Seen, slack: timedelta) -> Iterator[str]:
         owned |= invoice["subscription_id"] in resting and bool(invoice["planned_attempt_at"])
         if not owned and keys[key_of[invoice["subscription_id"]]] == "active":
             yield f"invoice {invoice['id']} is open, and nobody collects it"
+    yield from _doubts(seen)
     for row in seen.rows["subscriptions"]:
         ends = row["cancel_at"] is not None and instant_of(row["cancel_at"]) <= seen.now - slack
         stuck = {i["id"] for i in seen.of("invoices", subscription_id=row["id"])} & parked
         ended = row["status"] == "canceled" if not slack else ends and not unsettled
         if (ended or (ends and not slack)) and row["closed_at"] is None and not stuck:
             yield f"subscription {row['id']} has ended and is not closed"
+
+
+def _doubts(seen: Seen) -> Iterator[str]:
+    """Find lost sends that are neither sent again nor asked about."""
+    # What has ended is wound up, and says itself if it is not.
+    ended = {
+        row["id"]
+        for row in seen.rows["subscriptions"]
+        if row["status"] == "canceled"
+        or (row["cancel_at"] is not None and instant_of(row["cancel_at"]) <= seen.now)
+    }
+    resting = {
+        row["id"]
+        for row in seen.of("invoices", next_attempt_at=None, collection_stopped=False)
+        if row["subscription_id"] not in ended
+    }
+    for attempt in seen.of("payment_attempts", status="waiting"):
+        if attempt["unknown_since"] is not None and attempt["invoice_id"] in resting:
+            yield f"attempt {attempt['id']} was lost, and is neither sent again nor asked about"
 
 
 def _called(seen: Seen, task: str) -> bool:

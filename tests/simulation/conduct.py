@@ -141,12 +141,14 @@ def _dunning(
         if attempt["origin"] == "schedule" and attempt["invoice_id"] not in left_alone:
             ours[attempt["invoice_id"]].append(attempt)
     for attempts in ours.values():
-        for count, (before, attempt) in enumerate(itertools.pairwise(attempts), 1):
+        count = 0
+        for before, attempt in itertools.pairwise(attempts):
+            if before["status"] != "declined" or before["settled_at"] is None:
+                continue
+            count += 1
             delays = policy.delays_of(policy.class_of(before["message"]))
             first_at = min(sent.get(attempt["merchant_uid"], ()), default=None)
-            if before["status"] != "declined" or before["settled_at"] is None or first_at is None:
-                continue
-            if count > len(delays) or _has_new_method(before, attempt):
+            if first_at is None or count > len(delays) or _has_new_method(before, attempt):
                 continue
             due_at = instant_of(before["settled_at"]) + delays[count - 1]
             if first_at < due_at - _CLOCKS:

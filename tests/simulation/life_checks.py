@@ -126,6 +126,9 @@ def _adjustments(seen: Seen) -> Iterator[str]:
         for id_ in row["data"]["dropped_adjustment_ids"]
     }
     for row in seen.rows["invoices"]:
+        if row["status"] == "void":
+            # Nobody owes it, so what its lines carried was given back.
+            continue
         for line in row["lines"]:
             if line["adjustment_id"] is not None:
                 used[line["adjustment_id"]].append(abs(line["amount"]))

@@ -1,7 +1,6 @@
 """Take in the wish to end a subscription; the end itself comes with a scan, when its time has."""
 
 from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,6 +10,7 @@ from shared.billing.events import Event, EventName, Json
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.db import endings, life, outbox, pauses, subscriptions
 from shared.db.endings import Ending
+from shared.db.life import Life
 from shared.jobs.commands import CancelSubscription
 from worker.services.commanding import CommandRefusedError
 
@@ -30,18 +30,18 @@ async def cancel_subscription(
         )
     except BillingError as error:
         raise CommandRefusedError(str(error)) from error
-    ending = await _locked(connection, command.subscription_id)
+    ending = await _locked(connection, command)
     if ending is None:
         message = f"there is no subscription {command.subscription_id}"
         raise CommandRefusedError(message)
     if ending.status is SubscriptionStatus.CANCELED:
         raise CommandRefusedError(_ended(ending))
-    cancel_at = await _cancel_at(connection, command, now)
+    cancel_at = await _cancel_at(connection, command, ending, now)
     replaced = ending.wish.cancel_at if ending.wish else None
     if replaced is not None and cancel_at >= replaced:
         raise CommandRefusedError(_ends_already(replaced, now))
     if command.when is CancelWhen.NOW:
-        await _let_go_on(connection, ending, now)
+        await _let_go_on(connection, command, ending, now)
     await endings.ask(connection, command.subscription_id, asked, cancel_at)
     told: dict[str, Json] = {
         "when": asked.when,
@@ -59,14 +59,15 @@ async def cancel_subscription(
     return {"subscription_id": str(command.subscription_id), **told}
 
 
-async def _locked(connection: AsyncConnection, subscription_id: UUID) -> Ending | None:
-    """Lock a subscription, and before it the invoice of a period that stands still.
+async def _locked(connection: AsyncConnection, command: CancelSubscription) -> Ending | None:
+    """Lock a subscription, and before it the invoice of a period that a pause may move.
 
     Any other invoice is left alone: whoever claims it at this instant is not waited for.
     """
+    subscription_id = command.subscription_id
     savepoint = await connection.begin_nested()
     ending = await endings.lock(connection, subscription_id)
-    if ending is None or not _stands_still(ending):
+    if ending is None or not (_stands_still(ending) or _waits_in_pause(command, ending)):
         await savepoint.commit()
         return ending
     await savepoint.rollback()
@@ -79,13 +80,24 @@ def _stands_still(ending: Ending) -> bool:
     return ending.status is SubscriptionStatus.PAUSED and ending.decided_until is None
 
 
+def _waits_in_pause(command: CancelSubscription, ending: Ending) -> bool:
+    """Say whether the end is that of a period which a pause may have skipped, or let begin."""
+    is_paused = ending.status is SubscriptionStatus.PAUSED
+    return is_paused and command.when is CancelWhen.PERIOD_END
+
+
 async def _cancel_at(
-    connection: AsyncConnection, command: CancelSubscription, now: datetime
+    connection: AsyncConnection, command: CancelSubscription, ending: Ending, now: datetime
 ) -> datetime:
-    """Return when the end comes; only the end of a period needs a calendar that can be counted."""
+    """Return when the end comes; only the end of a period needs a calendar that can be counted.
+
+    A pause that is over ends first, or the period that began after it would not be used.
+    """
     if command.when is CancelWhen.NOW:
         return now
     try:
+        if _waits_in_pause(command, ending):
+            await _end_what_is_over(connection, command, now)
         subscription = await subscriptions.get(connection, command.subscription_id)
         if subscription is not None:
             return end_of_use(subscription, now)
@@ -97,16 +109,31 @@ async def _cancel_at(
     raise AssertionError  # pragma: no cover - it is locked
 
 
-async def _let_go_on(connection: AsyncConnection, ending: Ending, now: datetime) -> None:
+async def _let_go_on(
+    connection: AsyncConnection, command: CancelSubscription, ending: Ending, now: datetime
+) -> None:
     """Have a period that stands still end when it would if the pause was over now.
 
     What goes back of it is counted by the days that are left of it, and they are still all there.
+    A pause that is over already, and that no scan has seen yet, ends as the scan would end it: the
+    period has gone on since then, and the scan must not find it standing still once more.
     """
     if not _stands_still(ending):
         return
-    held = await life.lock(connection, ending.subscription_id)
+    held = await _end_what_is_over(connection, command, now)
     if held is not None:
         await pauses.let_go_on(connection, held, pauses.resumption(held, now))
+
+
+async def _end_what_is_over(
+    connection: AsyncConnection, command: CancelSubscription, now: datetime
+) -> Life | None:
+    """End the pause of a subscription if it is over; return the subscription if it is not."""
+    held = await life.lock(connection, command.subscription_id)
+    if held is None or not pauses.is_over(held.subscription, now):
+        return held
+    await pauses.end(connection, held, now, command.command_id)
+    return None
 
 
 def _ended(ending: Ending) -> str:

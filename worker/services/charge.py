@@ -10,36 +10,38 @@ message delivered again finds nothing due.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.billing.attempt import AttemptOrigin, AttemptStatus, Claim
-from shared.billing.collection import after_send, status_after
-from shared.billing.dunning import KEY_WINDOW, DunningPolicy
-from shared.billing.events import Event, EventName
+from shared.billing.attempt import AttemptOrigin, Claim
+from shared.billing.collection import after_send
+from shared.billing.dunning import KEY_WINDOW
 from shared.billing.invoice import InvoiceStatus
 from shared.billing.lifecycle import SubscriptionStatus
-from shared.billing.money import Collectability, collectability, minimum_amount_text
 from shared.billing.outcome import Outcome, Unknown
 from shared.billing.rules import CollectionRules
 from shared.billing.subscription import BillingKeyStatus
 from shared.billing.use_confirmation import UseConfirmation, use_confirmation_on
 from shared.clock import Clock
-from shared.db import attempts, billing_keys, claims, invoices, subscriptions
+from shared.db import attempts, billing_keys, claims, invoices, remains, subscriptions
 from shared.db.claims import DueInvoice
 from shared.db.engine import Database
 from shared.db.invoices import Closing
 from worker.services.ports import ChargeGateway, Settle
+from worker.services.uncharged import (
+    POSTPONED_FOR,
+    is_dunning,
+    is_lost,
+    lost_is_asked_at,
+    without_call,
+)
 
 log = structlog.get_logger(__name__)
-
-# A row that cannot be charged is looked at again after this, and meanwhile blocks nobody.
-_POSTPONED_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +83,44 @@ class ChargeInvoices:
         void: list[int] = []
         if due.faulty:
             log.error("charge_impossible", faults=dict(due.faulty))
-            await invoices.postpone(connection, due.faulty, now + _POSTPONED_FOR)
+            await invoices.postpone(connection, due.faulty, now + POSTPONED_FOR)
         workable = await _without_revived(connection, due.workable)
+        lost: list[DueInvoice] = []
         for item in await _without_switched_on(connection, workable):
-            closing = without_call(item, self.minimum_amount, self.rules.dunning, now)
+            closing = without_call(item, self.minimum_amount, self.rules, now)
             if closing is None:
                 chargeable.append(item)
                 continue
             closings.append(closing)
             if closing.status is not InvoiceStatus.OPEN and item.unsettled is not None:
                 void.append(item.claim.attempt_id)
+            elif is_lost(item):
+                lost.append(item)
         # Keys are locked before subscriptions, here as elsewhere.
         timely = await self._timely(connection, chargeable, now)
         await invoices.close_without_call(connection, closings, now)
+        await self._ask_on(connection, lost, now)
         if void:
             await claims.void_waiting(connection, void)
         if ends := _ends(due.workable, closings):
             await subscriptions.change_status(connection, ends, now)
         claimed = await claims.write_claims(connection, timely, self.rules.leases, now)
         return Batch(tuple(claimed), tuple(f"{closing.status} unsent" for closing in closings))
+
+    async def _ask_on(
+        self, connection: AsyncConnection, lost: Sequence[DueInvoice], now: datetime
+    ) -> None:
+        """Have the gateway asked on about lost sends that are not sent again, as far as it is."""
+        believed = []
+        for item in lost:
+            look_at = lost_is_asked_at(item, self.rules.inquiry, now)
+            if look_at is None:
+                believed.append(item.claim.attempt_id)
+                continue
+            seen = self.rules.inquiry.no_records_needed - 1
+            await remains.doubt(connection, item.claim.attempt_id, look_at, seen)
+        if believed:
+            await remains.believe_silence(connection, believed)
 
     async def _timely(
         self, connection: AsyncConnection, chargeable: Sequence[DueInvoice], now: datetime
@@ -115,7 +136,7 @@ class ChargeInvoices:
                 if at > now:
                     later[item.claim.invoice_id] = at
         again = [
-            item for item in chargeable if _is_dunning(item) and item.claim.invoice_id not in later
+            item for item in chargeable if _is_counted(item) and item.claim.invoice_id not in later
         ]
         if again:
             later |= await self._too_often(connection, again, now)
@@ -199,19 +220,29 @@ async def _without_switched_on(
     The look at the switch is a moment older than the lock, as the one at the key is.
     """
     off = {
-        item.claim.subscription_id for item in due if _is_dunning(item) and not item.dunning_enabled
+        item.claim.subscription_id for item in due if is_dunning(item) and not item.dunning_enabled
     }
     if not off:
         return due
+    # Keys are locked before subscriptions: all that are counted by later on, at once.
+    await attempts.hold_keys(
+        connection, {item.claim.billing_key_id for item in due if _is_counted(item)}
+    )
     turned = await subscriptions.with_dunning(connection, off)
     return [
         item for item in due if item.dunning_enabled or item.claim.subscription_id not in turned
     ]
 
 
-def _is_dunning(item: DueInvoice) -> bool:
-    """Say whether a charge would be one more try of ours with a method that was refused."""
-    return item.is_dunning and not item.is_buyers
+def _is_counted(item: DueInvoice) -> bool:
+    """Say whether a charge counts against how often its method is tried, which is in trouble.
+
+    A first attempt does while its subscription is past due: otherwise every further period would
+    bring one more. What waits to be sent again is an attempt that has been counted before.
+    """
+    if item.is_buyers or item.unsettled is not None:
+        return False
+    return item.is_dunning or item.subscription_status is SubscriptionStatus.PAST_DUE
 
 
 def _ends(due: Sequence[DueInvoice], closings: Sequence[Closing]) -> dict[UUID, SubscriptionStatus]:
@@ -222,111 +253,3 @@ def _ends(due: Sequence[DueInvoice], closings: Sequence[Closing]) -> dict[UUID, 
         for closing in closings
         if closing.subscription_status is not None
     }
-
-
-def without_call(  # noqa: PLR0911 - a decision table, one row a return
-    item: DueInvoice, minimum_amount: int, dunning: DunningPolicy, now: datetime
-) -> Closing | None:
-    """Return how a due invoice ends, or stops, without the gateway; None if it is to be charged.
-
-    Money first: an attempt that may have moved money blocks every other conclusion.
-    """
-    claim = item.claim
-    if item.unsettled not in {None, AttemptStatus.WAITING}:
-        return Closing(
-            claim.invoice_id, InvoiceStatus.OPEN, f"an attempt is {item.unsettled}", None
-        )
-    if item.subscription_status is SubscriptionStatus.CANCELED:
-        return _canceled(claim, now)
-    match collectability(claim.price, minimum_amount):
-        case Collectability.SETTLE_WITHOUT_CALL:
-            event = _event(EventName.INVOICE_PAID, claim, now)
-            return Closing(claim.invoice_id, InvoiceStatus.PAID, None, event)
-        case Collectability.BELOW_MINIMUM:
-            text = minimum_amount_text(minimum_amount)
-            event = _event(EventName.INVOICE_UNCOLLECTIBLE, claim, now, message=text)
-            return Closing(claim.invoice_id, InvoiceStatus.UNCOLLECTIBLE, text, event)
-        case Collectability.CHARGE:
-            pass
-    if dunning.is_over(claim.past_due_at, now) and not (item.is_buyers or claim.unknown_since):
-        return _given_up(claim, dunning, now)
-    if item.billing_key_status is not BillingKeyStatus.ACTIVE:
-        text = f"the billing key is {item.billing_key_status}: waits for a new payment method"
-        return _waiting(claim, text, dunning, now)
-    return _switched_off(item, dunning, now)
-
-
-def _given_up(claim: Claim, dunning: DunningPolicy, now: datetime) -> Closing:
-    """Return the end of an invoice whose grace period is over."""
-    text = "not paid within the grace period"
-    event = _event(
-        EventName.INVOICE_UNCOLLECTIBLE, claim, now, declines=claim.declines, message=text
-    )
-    return Closing(
-        claim.invoice_id,
-        InvoiceStatus.UNCOLLECTIBLE,
-        text,
-        event,
-        subscription_status=status_after(dunning.terminal_action),
-    )
-
-
-def _waiting(claim: Claim, text: str, dunning: DunningPolicy, now: datetime) -> Closing:
-    """Return the stop of an invoice that is past due, until its grace period ends."""
-    past_due_at = claim.past_due_at or now
-    ends_at = dunning.grace_ends_at(past_due_at)
-    # In doubt it does not end with its grace period: whoever gives a new method sends it again.
-    at = None if ends_at is None or ends_at <= now else ends_at
-    return Closing(
-        claim.invoice_id,
-        InvoiceStatus.OPEN,
-        text,
-        None,
-        next_attempt_at=at,
-        past_due_at=past_due_at,
-    )
-
-
-def _switched_off(item: DueInvoice, dunning: DunningPolicy, now: datetime) -> Closing | None:
-    """Return the stop of an invoice that is not tried again by itself, or None if it is.
-
-    A setting that is changed tells no row of it, so what it stops is looked at again and again; a
-    subscription's switch makes due what it had stopped.
-    """
-    if not _is_dunning(item) or (dunning.enabled and item.dunning_enabled):
-        return None
-    what = "for this subscription" if dunning.enabled else "by the settings"
-    text = (
-        f"dunning is switched off {what}: waits for the buyer, for a new payment method, or for"
-        " dunning to be switched on"
-    )
-    stopped = _waiting(item.claim, text, dunning, now)
-    if dunning.enabled:
-        return replace(stopped, planned_attempt_at=item.claim.planned_attempt_at or item.due_at)
-    look_at = now + _POSTPONED_FOR
-    return replace(stopped, next_attempt_at=min(stopped.next_attempt_at or look_at, look_at))
-
-
-def _canceled(claim: Claim, now: datetime) -> Closing:
-    """Return how an invoice of a canceled subscription ends, unless a send of it was lost."""
-    if claim.unknown_since is not None:
-        # Nothing is sent any more, which might bring a payment to light: the gateway is asked on.
-        text = "the subscription is canceled: a send that was lost is looked for"
-        return Closing(claim.invoice_id, InvoiceStatus.OPEN, text, None)
-    event = _event(EventName.INVOICE_VOIDED, claim, now)
-    return Closing(claim.invoice_id, InvoiceStatus.VOID, "the subscription is canceled", event)
-
-
-def _event(name: EventName, claim: Claim, at: datetime, **data: str | int) -> Event:
-    return Event(
-        name,
-        claim.subscription_id,
-        {
-            "invoice_id": claim.invoice_id,
-            "period_index": claim.period.index,
-            "amount": claim.price.amount,
-            "tax_free": claim.price.tax_free,
-            "at": at.isoformat(),
-            **data,
-        },
-    )

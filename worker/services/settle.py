@@ -134,10 +134,11 @@ async def _change_subscriptions(
         status, id_ = move.subscription_status, move.claim.subscription_id
         if status is not None and _weight(status) >= _weight(statuses.get(id_)):
             statuses[id_] = status
-    if statuses:
-        await subscriptions.change_status(connection, statuses, now)
+    # Keys are locked before subscriptions, here as elsewhere.
     if dead := [move.claim.attempt_id for move in won if move.billing_key_dead]:
         await subscriptions.bury_keys(connection, dead)
+    if statuses:
+        await subscriptions.change_status(connection, statuses, now)
     if recovered := [move.claim.subscription_id for move in won if move.recovers]:
         await subscriptions.recover(connection, recovered, now)
 

@@ -81,8 +81,13 @@ CLAIMS = (
         changes=(
             Change(
                 _CLAIMS,
-                "AND i.status = 'open' AND i.next_attempt_at <= :now",
-                "AND i.status = 'open' AND CAST(:now AS timestamptz) IS NOT NULL",
+                "      AND i.status = 'open' AND i.next_attempt_at <= :now\n",
+                "      AND i.status = 'open' AND CAST(:now AS timestamptz) IS NOT NULL\n",
+            ),
+            Change(
+                _CLAIMS,
+                "i.id = c.invoice_id AND i.status = 'open' AND i.next_attempt_at <= :now",
+                "i.id = c.invoice_id AND i.status = 'open'",
             ),
         ),
         shows=(shows.DUNNING_EARLY,),

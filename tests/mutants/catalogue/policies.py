@@ -52,9 +52,14 @@ POLICIES = (
             ),
             Change(
                 _CHARGE,
-                "from shared.billing.money import Collectability",
+                "from shared.billing.outcome import",
                 "from shared.billing.merchant_uid import merchant_uid\n"
-                "from shared.billing.money import Collectability",
+                "from shared.billing.outcome import",
+            ),
+            Change(
+                _CHARGE,
+                "from dataclasses import dataclass\n",
+                "from dataclasses import dataclass, replace\n",
             ),
         ),
         shows=(shows.PAID_TWICE,),

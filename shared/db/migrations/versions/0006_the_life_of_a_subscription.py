@@ -192,6 +192,7 @@ def upgrade() -> None:
         sa.Column("amount_after", sa.BigInteger(), nullable=False),
         sa.Column("effective_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("given_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("payment_method", sa.Text(), nullable=True),
         sa.Column("shown", sa.Text(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=False),
         sa.Column("command_id", sa.Text(), nullable=False),
@@ -209,7 +210,8 @@ def upgrade() -> None:
             "amount_before >= 0 AND amount_after >= 0", name=op.f("consents_amounts_check")
         ),
         sa.CheckConstraint(
-            "char_length(shown) BETWEEN 1 AND 200 AND char_length(evidence) BETWEEN 1 AND 2000",
+            "char_length(shown) BETWEEN 1 AND 200 AND char_length(evidence) BETWEEN 1 AND 2000"
+            " AND char_length(payment_method) BETWEEN 1 AND 100",
             name=op.f("consents_evidence_check"),
         ),
         sa.ForeignKeyConstraint(
