@@ -14,14 +14,11 @@ from shared.billing.errors import InvalidPolicyError
 
 # The general schedule: two weeks, in which a salary or a new month's limit is likely to come.
 DELAYS: Final = (timedelta(days=2), timedelta(days=5), timedelta(days=7))
-# What differs from it. A means that cannot be used comes back by the buyer's own deed, so it is
-# tried less often. Trouble of the payment company passes in hours, but such a payment may still
-# turn paid: a day lies before the next one.
+# What differs from it. Nothing is tried less often than what nobody has seen before. Trouble of the
+# payment company passes in hours, but such a payment may still turn paid: a day lies before the
+# next one.
 CLASS_DELAYS: Final[Mapping[DeclineClass, tuple[timedelta, ...]]] = MappingProxyType(
-    {
-        DeclineClass.METHOD: (timedelta(days=3), timedelta(days=7)),
-        DeclineClass.GATEWAY_TROUBLE: (timedelta(days=1), timedelta(days=2), timedelta(days=4)),
-    }
+    {DeclineClass.GATEWAY_TROUBLE: (timedelta(days=1), timedelta(days=2), timedelta(days=4))}
 )
 # The days on which most Korean salaries are paid.
 PAY_DAYS: Final = (10, 25)

@@ -10,6 +10,7 @@ from shared.billing.attempt import INQUIRABLE
 from shared.billing.lifecycle import BILLABLE, LIVING, Happening, SubscriptionStatus, sources
 from shared.billing.notice import NoticeLeads
 from shared.billing.refund import REFUND_INQUIRABLE, REFUND_UNSETTLED
+from shared.db import renewals
 from shared.db.tables import one_of
 
 
@@ -90,6 +91,11 @@ async def events_waiting(connection: AsyncConnection) -> Backlog:
     return await _backlog(connection, _EVENTS_WAITING)
 
 
+async def deliveries_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the deliveries of events to endpoints that should have been tried by now."""
+    return await _backlog(connection, _DELIVERIES_DUE, now=now)
+
+
 async def _backlog(connection: AsyncConnection, query: TextClause, **values: datetime) -> Backlog:
     row = (await connection.execute(query, values)).one()
     return Backlog(row.waiting, row.oldest_at)
@@ -102,11 +108,7 @@ def _waiting(table: str, since: str, condition: str) -> TextClause:
     )
 
 
-_RENEWALS_DUE = _waiting(
-    "subscriptions",
-    "next_renewal_at",
-    "next_renewal_at <= :now AND (cancel_at IS NULL OR next_renewal_at < cancel_at)",
-)
+_RENEWALS_DUE = _waiting("subscriptions", "next_renewal_at", renewals.DUE)
 _INQUIRIES_DUE = _waiting(
     "payment_attempts",
     "inquire_at",
@@ -195,3 +197,9 @@ _NOTICES_DUE = text(
     """  # noqa: S608 - made of constants only
 )
 _EVENTS_WAITING = _waiting("events", "created_at", "relayed_at IS NULL")
+# To an endpoint that is disabled nothing is brought, which is told by itself.
+_DELIVERIES_DUE = _waiting(
+    "deliveries d JOIN endpoints e ON e.id = d.endpoint_id AND e.status = 'enabled'",
+    "d.next_try_at",
+    "d.status = 'waiting' AND d.next_try_at <= :now",
+)

@@ -54,6 +54,27 @@ class DeliveryCard:
     created_at: datetime
 
 
+async def disabled_count(connection: AsyncConnection) -> int:
+    """Return how many endpoints nothing is brought to until somebody enables them again."""
+    return int(
+        await connection.scalar(text("SELECT count(*) FROM endpoints WHERE status = 'disabled'"))
+        or 0
+    )
+
+
+async def given_up_count(connection: AsyncConnection) -> int:
+    """Return how many deliveries nobody tries any more, to endpoints that are still there."""
+    return int(await connection.scalar(_GIVEN_UP) or 0)
+
+
+_GIVEN_UP = text(
+    """
+    SELECT count(*) FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id
+    WHERE d.status = 'given_up' AND e.status <> 'removed'
+    """
+)
+
+
 async def add(
     connection: AsyncConnection,
     *,

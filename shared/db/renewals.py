@@ -22,6 +22,12 @@ from shared.db import adjustments, changes, consents, invoices, outbox
 from shared.db.subscriptions import COLUMNS, subscription_of
 from shared.db.text import storable, to_json
 
+DUE = """
+    next_renewal_at <= :now
+    AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
+    AND (status <> 'paused' OR resume_at IS NULL OR next_renewal_at < resume_at)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class DueSubscriptions:
@@ -41,10 +47,7 @@ async def lock_due(connection: AsyncConnection, limit: int, now: datetime) -> Du
     rows = await connection.execute(
         text(
             f"""
-            SELECT {COLUMNS} FROM subscriptions
-            WHERE next_renewal_at <= :now
-              AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
-              AND (status <> 'paused' OR resume_at IS NULL OR next_renewal_at < resume_at)
+            SELECT {COLUMNS} FROM subscriptions WHERE {DUE}
             ORDER BY next_renewal_at LIMIT :limit
             FOR NO KEY UPDATE SKIP LOCKED
             """  # noqa: S608 - made of constants only

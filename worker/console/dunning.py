@@ -1,6 +1,7 @@
 """`dalmada dunning`: what another policy would have made of declined invoices."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,6 +48,13 @@ PayDayWithin = Annotated[
     int | None,
     typer.Option(min=0, max=31, help="Days to put off for a pay-day after too little money."),
 ]
+PayDays = Annotated[
+    str | None,
+    typer.Option(metavar="10,25", help="Days of the month on which money comes."),
+]
+AttemptsMax = Annotated[
+    int | None, typer.Option(min=1, help="The most attempts of ours at one invoice.")
+]
 Grace = Annotated[str | None, typer.Option(metavar="14d", help="The grace period; 0d for none.")]
 Days = Annotated[
     int, typer.Option(min=1, max=_DAYS_MAX, help="How many days of history are replayed.")
@@ -64,7 +72,9 @@ def simulate(
     *,
     delays: Delays = None,
     class_delays: ClassDelays = None,
+    pay_days: PayDays = None,
     pay_day_within: PayDayWithin = None,
+    attempts_max: AttemptsMax = None,
     grace: Grace = None,
     days: Days = _DAYS,
     as_json: options.AsJson = False,
@@ -81,7 +91,12 @@ def simulate(
     from worker.console import session  # noqa: PLC0415
 
     settings = session.load(session.LifeSettings)
-    policy = _policy(settings, delays, class_delays or [], pay_day_within, grace)
+    given = {
+        "pay_days": None if pay_days is None else _days(pay_days),
+        "pay_day_within": pay_day_within,
+        "attempts_max": attempts_max,
+    }
+    policy = _policy(settings, delays, class_delays or [], grace, given)
     now = WallClock().now()
     since = now - timedelta(days=days)
     found = session.ask(
@@ -98,10 +113,10 @@ def _policy(
     settings: "LifeSettings",
     delays: str | None,
     class_delays: list[str],
-    pay_day_within: int | None,
     grace: str | None,
+    given: Mapping[str, object],
 ) -> "DunningPolicy":
-    """Return the policy of the environment with what was given instead.
+    """Return the policy of the environment with what was given instead; None was not given.
 
     Raises:
         MisusedError: Something of it cannot be read, or it cannot be followed.
@@ -121,8 +136,7 @@ def _policy(
     changes: dict[str, Any] = {"delays": general, "class_delays": schedules}
     if grace is not None:
         changes["grace"] = _duration(grace, 0) or None
-    if pay_day_within is not None:
-        changes["pay_day_within"] = pay_day_within
+    changes |= {name: value for name, value in given.items() if value is not None}
     try:
         return replace(policy, **changes)
     except BillingError as error:
@@ -138,6 +152,15 @@ def _class_of(name: str) -> "DeclineClass":
         raise MisusedError(
             f"--class-delays begins with one of {', '.join(DeclineClass)}, not {name!r}"
         ) from None
+
+
+def _days(written: str) -> tuple[int, ...]:
+    """Read days of the month; the policy says which there are."""
+    try:
+        return tuple(int(part) for part in written.split(",") if part.strip())
+    except ValueError:
+        message = f"--pay-days takes days of the month, such as 10,25, not {written!r}"
+        raise MisusedError(message) from None
 
 
 def _durations(written: str) -> tuple[timedelta, ...]:

@@ -38,6 +38,9 @@ class Vitals:
     changes_due: Backlog
     notices_due: Backlog
     events_waiting: Backlog
+    deliveries_due: Backlog
+    deliveries_given_up: int
+    endpoints_disabled: int
     dead_letter_count: int
     dead_letters: tuple[Letter, ...]
     hold: Hold | None
@@ -90,6 +93,12 @@ def _stopped(vitals: Vitals) -> Iterator[Reason]:
         )
     if vitals.dead_letter_count:
         yield Reason("dead_letters", f"dead letters to be decided: {vitals.dead_letter_count}.")
+    if vitals.endpoints_disabled:
+        yield Reason(
+            "endpoints_disabled",
+            f"endpoints that failed for days and are told nothing: {vitals.endpoints_disabled};"
+            " see `dalmada endpoint list`.",
+        )
     if vitals.hold is not None:
         yield Reason(
             "gateway_hold",
@@ -139,6 +148,7 @@ def _late(vitals: Vitals, now: datetime) -> Iterator[Reason]:
         ),
         ("notices_late", vitals.notices_due, "notices", "the scheduler does not give them"),
         ("events_late", vitals.events_waiting, "events", "nobody relays them"),
+        ("deliveries_late", vitals.deliveries_due, "deliveries of events", "nobody makes them"),
     ):
         if backlog.oldest_at is not None and now - backlog.oldest_at > LATE_AFTER:
             waited = age((now - backlog.oldest_at).total_seconds())

@@ -53,6 +53,9 @@ _ROW_KEYS = (
     "changes_due",
     "notices_due",
     "events_unrelayed",
+    "deliveries_due",
+    "deliveries_given_up",
+    "endpoints_disabled",
     "dead_letters",
     "gateway_hold",
 )
@@ -77,10 +80,10 @@ def status(
     """Show whether billing goes on, and what needs a person.
 
     Exit status 0 when it goes on by itself. 1 when something needs a person: a parked payment
-    attempt or refund, a dead letter that nobody has decided, a gateway hold, a server out of reach,
-    or a renewal, due invoice, inquiry, refund, hint, payment window, deletion of a billing key, end
-    or pause of a subscription, change of an agreement, notice or event that has waited for more
-    than 10 minutes.
+    attempt or refund, a dead letter that nobody has decided, a disabled endpoint, a gateway hold, a
+    server out of reach, or a renewal, due invoice, inquiry, refund, hint, payment window, deletion
+    of a billing key, end or pause of a subscription, change of an agreement, notice, event or
+    delivery that has waited for more than 10 minutes.
     """
     report = _report()
     if as_json:
@@ -145,6 +148,9 @@ def _row_document(vitals: "Vitals", at: datetime) -> dict[str, Json]:
         "changes_due": _backlog_document(vitals.changes_due, at),
         "notices_due": _backlog_document(vitals.notices_due, at),
         "events_unrelayed": _backlog_document(vitals.events_waiting, at),
+        "deliveries_due": _backlog_document(vitals.deliveries_due, at),
+        "deliveries_given_up": vitals.deliveries_given_up,
+        "endpoints_disabled": vitals.endpoints_disabled,
         "dead_letters": {
             "count": vitals.dead_letter_count,
             "newest": [dead_letter_view.letter_document(item) for item in vitals.dead_letters],
@@ -216,6 +222,9 @@ def _row_fields(vitals: "Vitals", at: datetime) -> dict[str, str]:
         "changes due": _waiting(vitals.changes_due, at),
         "notices due": _waiting(vitals.notices_due, at),
         "events not relayed": _waiting(vitals.events_waiting, at),
+        "deliveries due": _waiting(vitals.deliveries_due, at),
+        "deliveries given up": str(vitals.deliveries_given_up),
+        "endpoints disabled": str(vitals.endpoints_disabled),
         "dead letters": str(vitals.dead_letter_count),
         "gateway hold": "none"
         if vitals.hold is None

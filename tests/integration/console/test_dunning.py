@@ -89,6 +89,9 @@ class TestAReplay:
         (("--delays", "0d"), "a time is written like 2d"),
         (("--class-delays", "poverty=2d"), "begins with one of"),
         (("--delays", ",".join(["1d"] * 15)), "makes 16 attempts"),
+        (("--attempts-max", "3"), "makes 4 attempts"),
+        (("--pay-days", "10th"), "takes days of the month, such as 10,25"),
+        (("--pay-days", "32"), "pay-days must be days of a month"),
     ],
 )
 def test_a_policy_that_cannot_be_followed_is_refused_in_words(
@@ -104,12 +107,11 @@ def test_a_class_may_follow_the_general_schedule(dalmada: Commands) -> None:
     done = dalmada(
         "dunning",
         "simulate",
-        *("--class-delays", "method=general", "--class-delays", "limit=1d,20d"),
-        *("--grace", "0d", "--pay-day-within", "0", "--json"),
+        *("--class-delays", "gateway_trouble=general", "--class-delays", "limit=1d,20d"),
+        *("--grace", "0d", "--pay-day-within", "0", "--pay-days", "5", "--attempts-max", "4"),
+        "--json",
     )
     assert done.status == 0
-    assert done.json["policy"]["class_delays_s"] == {
-        "gateway_trouble": [86_400, 172_800, 345_600],
-        "limit": [86_400, 1_728_000],
-    }
+    assert done.json["policy"]["class_delays_s"] == {"limit": [86_400, 1_728_000]}
+    assert (done.json["policy"]["pay_days"], done.json["policy"]["attempts_max"]) == ([5], 4)
     assert done.json["policy"]["grace_period_s"] is None

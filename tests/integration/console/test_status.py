@@ -30,6 +30,16 @@ QUEUES = {
     "billing.event": 0,
     "billing.scan": 0,
 }
+ENDPOINT = """
+    INSERT INTO endpoints (url, secrets)
+    VALUES ('https://merchant.example/hook', ARRAY['whsec_c2VjcmV0'])
+"""
+DELIVERY = """
+    INSERT INTO deliveries (endpoint_id, event_id, subscription_id, status, next_try_at)
+    SELECT e.id, v.id, v.subscription_id, CAST(:status AS text),
+        CASE WHEN :status = 'waiting' THEN now() - interval '11 minutes' END
+    FROM endpoints e, events v LIMIT 1
+"""
 NOTHING = {"count": 0, "oldest_at": None, "oldest_age_s": None}
 LATE = timedelta(minutes=11)
 IN_TIME = timedelta(minutes=9)
@@ -55,6 +65,14 @@ def transact(
 
 def relayed(world: World) -> None:
     world.run(world.rows("UPDATE events SET relayed_at = now()"))
+
+
+def delivery(world: World, status: str) -> None:
+    """Write an event, an endpoint and what is between them; what waits has waited too long."""
+    world.run(world.subscribe())
+    relayed(world)
+    world.run(world.rows(ENDPOINT))
+    world.run(world.rows(DELIVERY, status=status))
 
 
 class TestWhenBillingGoesOn:
@@ -92,6 +110,9 @@ class TestWhenBillingGoesOn:
             "changes_due": NOTHING,
             "notices_due": NOTHING,
             "events_unrelayed": NOTHING,
+            "deliveries_due": NOTHING,
+            "deliveries_given_up": 0,
+            "endpoints_disabled": 0,
             "dead_letters": {"count": 0, "newest": []},
             "gateway_hold": None,
         }
@@ -235,6 +256,28 @@ class TestWhenAPersonIsNeeded:
         world.run(world.rows("UPDATE events SET created_at = now() - interval '11 minutes'"))
         done = dalmada("status", "--json")
         assert (done.status, codes(done)) == (1, ["events_late"])
+
+    def test_an_endpoint_that_is_disabled_and_what_was_given_up(
+        self, dalmada: Commands, world: World
+    ) -> None:
+        delivery(world, "given_up")
+        world.run(
+            world.rows(
+                """
+                UPDATE endpoints SET status = 'disabled', disabled_at = now(),
+                    disabled_reason = 'failed for 5 days'
+                """
+            )
+        )
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["endpoints_disabled"])
+        assert (done.json["endpoints_disabled"], done.json["deliveries_given_up"]) == (1, 1)
+
+    def test_a_delivery_that_nobody_makes(self, dalmada: Commands, world: World) -> None:
+        delivery(world, "waiting")
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["deliveries_late"])
+        assert done.json["deliveries_due"]["count"] == 1
 
     def test_a_letter_that_somebody_has_decided_alarms_nobody(
         self, dalmada: Commands, world: World

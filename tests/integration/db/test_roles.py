@@ -218,7 +218,8 @@ class TestTheConsole:
         more = ("subscription", "change", identity, "--requester", "admin", "--quantity", "2")
         change = str(dalmada(*more, "--yes", "--json").json["change_id"])
         converted = ("--kind", "trial_conversion", "--amount-after", "9900", *agreed)
-        anew = ("--now", "--every", "week", "--count", "2", *agreed)
+        # What is not paid is not prorated.
+        anew = ("--now", "--no-prorate", "--every", "week", "--count", "2", *agreed)
         for arguments in (
             ("subscription", "consent", trial, *converted),
             ("subscription", "withdraw-change", identity, change),

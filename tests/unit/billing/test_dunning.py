@@ -94,7 +94,8 @@ class TestClasses:
 
     def test_another_class_begins_no_schedule_anew(self) -> None:
         """Declined for three reasons in turn, an invoice has been declined three times."""
-        step = after_decline(DunningPolicy(), 3, NOW, DeclineClass.METHOD)
+        policy = DunningPolicy(class_delays={DeclineClass.METHOD: (DAY, DAY)})
+        step = after_decline(policy, 3, NOW, DeclineClass.METHOD)
         assert step == GiveUp(TerminalAction.LEAVE_PAST_DUE)
 
     def test_what_nobody_knows_waits_days_and_ends(self) -> None:
@@ -102,8 +103,14 @@ class TestClasses:
         unknown = DunningPolicy().delays_of(DeclineClass.UNKNOWN)
         assert min(unknown) >= 2 * DAY
         assert len(unknown) <= 3
-        for delays in CLASS_DELAYS.values():
-            assert len(delays) <= len(unknown)
+
+    def test_nothing_is_tried_less_often_or_later_than_what_nobody_knows(self) -> None:
+        policy = DunningPolicy()
+        unknown = policy.delays_of(DeclineClass.UNKNOWN)
+        for decline_class in DeclineClass:
+            delays = policy.delays_of(decline_class)
+            assert len(delays) >= len(unknown)
+            assert all(delay <= most for delay, most in zip(delays, unknown, strict=False))
 
     def test_trouble_of_the_gateway_leaves_a_day_for_it_to_turn_paid(self) -> None:
         assert min(CLASS_DELAYS[DeclineClass.GATEWAY_TROUBLE]) >= DAY
