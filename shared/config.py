@@ -231,9 +231,11 @@ class Settings(ReceiverSettings, CollectingSettings):
 
     @property
     def notice_leads(self) -> NoticeLeads:
-        """How long before they come renewals and ends of trials are told of."""
+        """How long before they come renewals, ends of trials and higher prices are told of."""
         return NoticeLeads(
-            timedelta(days=self.notice_renewal_days), timedelta(days=self.notice_trial_days)
+            timedelta(days=self.notice_renewal_days),
+            timedelta(days=self.notice_trial_days),
+            timedelta(days=self.notice_price_days),
         )
 
     @property

@@ -11,7 +11,7 @@ from worker.services.hints import ConfirmWindow
 from worker.services.key_removal import AskKeyRemoval
 from worker.services.life.adjusting import Adjust
 from worker.services.life.changing import ChangeAgreement
-from worker.services.life.consenting import record_consent
+from worker.services.life.consenting import KeepConsent
 from worker.services.life.dunning import SwitchDunning
 from worker.services.life.pausing import pause_subscription, resume_subscription
 from worker.services.life.pricing import ChangeProductPrice
@@ -49,7 +49,7 @@ def life_handlers(rules: LifeRules) -> Mapping[type[Command], Handler[Any]]:
         life_commands.WithdrawChange: withdraw_change,
         life_commands.ReactivateSubscription: Reactivate(rules),
         life_commands.AdjustSubscription: Adjust(rules),
-        life_commands.RecordConsent: record_consent,
+        life_commands.RecordConsent: KeepConsent(rules),
         life_commands.ChangePrice: ChangeProductPrice(rules),
         life_commands.SwitchDunning: SwitchDunning(rules.hours),
         life_commands.RetryInvoice: TryInvoice(rules.dunning, rules.hours),

@@ -55,7 +55,7 @@ class GiveNotices:
             left -= limit
             if found < limit:
                 break
-        left, after = self.rows_max, 0
+        left, after = self.rows_max if self.leads.price else 0, 0
         while left > 0:
             limit = min(left, _ROWS_PER_TRANSACTION)
             found, told, after = await self.database.run(
@@ -91,7 +91,11 @@ class GiveNotices:
     async def _changes(
         self, connection: AsyncConnection, limit: int, after: int
     ) -> tuple[int, int, int]:
-        """Announce changes of one lot; return how many were found and told of, and the last."""
+        """Announce changes of one lot; return how many were found and told of, and the last.
+
+        Only the walk knows which period a change comes with: where that begins later than it is to
+        be told of, it is looked at again in time.
+        """
         now = self.clock.now()
         due = await notices.lock_changes(connection, limit, now, after)
         if not due:
@@ -99,15 +103,22 @@ class GiveNotices:
         ids = [subscription_id for _, subscription_id in due]
         lot = await _lot(connection, await notices.read(connection, ids))
         events: dict[int, Event] = {}
+        later: dict[int, datetime] = {}
         for change_id, id_ in due:
             if id_ in lot.faulty:
                 continue
             outstanding = lot.outstanding.get(id_, NOTHING)
             with _told_apart(lot, id_):
                 notice = change_notice(lot.countable[id_], self.policies, outstanding, change_id)
-                if notice is not None:
+                if notice is None:
+                    continue
+                notice_at = notice.period.start_at - self.leads.price
+                if notice_at > now:
+                    later[change_id] = notice_at
+                else:
                     events[change_id] = _change_event(id_, change_id, notice, now)
         _complain(lot)
+        await notices.put_off(connection, later)
         await outbox.write(connection, list(events.values()))
         faulty = [change_id for change_id, id_ in due if id_ in lot.faulty]
         # Where a subscription ends or pauses before, it stays: that may be withdrawn.

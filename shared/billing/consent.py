@@ -60,6 +60,22 @@ class ConsentPolicy:
             raise InvalidPolicyError(message)
 
 
+# What was agreed to at sign-up is no consent to what comes later.
+_LAPSING = frozenset(
+    {ConsentKind.TRIAL_CONVERSION, ConsentKind.PRICE_INCREASE, ConsentKind.PLAN_CHANGE}
+)
+
+
+def valid_until(policy: ConsentPolicy, kind: ConsentKind, given_at: datetime) -> datetime | None:
+    """Return the last instant at which a period may begin that a consent counts for.
+
+    None where no such consent is asked for.
+    """
+    if not policy.required or kind not in _LAPSING:
+        return None
+    return given_at + policy.valid_for
+
+
 def is_given(
     policy: ConsentPolicy,
     consents: Iterable[Consent],

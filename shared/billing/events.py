@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -81,3 +82,8 @@ class Event:
     name: EventName
     subscription_id: UUID | None
     data: dict[str, Json] = field(default_factory=dict)
+
+
+def iso(instant: datetime | None) -> str | None:
+    """Return an instant as events, results and rows in JSON tell it."""
+    return None if instant is None else instant.isoformat()

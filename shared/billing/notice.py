@@ -16,10 +16,15 @@ from shared.billing.subscription import Agreement, Subscription
 
 @dataclass(frozen=True, slots=True)
 class NoticeLeads:
-    """How long before it comes something is told; nothing at all turns a notice off."""
+    """How long before it comes something is told; nothing at all turns a notice off.
+
+    What comes is the first period that is billed so, as with consents, whose time is counted from
+    the same instant: of a higher price, not the date from which on it may come.
+    """
 
     renewal: timedelta = timedelta(days=3)
     trial: timedelta = timedelta(days=7)
+    price: timedelta = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Notice:
         bill: What will be charged, if nothing more changes.
         is_consent_needed: Whether the buyer must agree to it.
         is_consent_missing: Whether that has not been done.
+        consent_valid_for: How long before the period begins a consent may have been given.
     """
 
     period: Period
@@ -39,24 +45,30 @@ class Notice:
     bill: Bill
     is_consent_needed: bool
     is_consent_missing: bool
+    consent_valid_for: timedelta
 
     def told(self, now: datetime) -> dict[str, Json]:
         """Return what the event of a notice says, whatever it is about.
 
         ``amount`` is what will be charged, ``amount_after`` what a period costs by the agreement,
-        which is what a consent must name.
+        which is what a consent must name; one that is needed counts if it was given from
+        ``consent_from`` until ``consent_until``.
         """
+        begins_at, needed = self.period.start_at, self.is_consent_needed
+        first_at = begins_at - self.consent_valid_for
         return {
             "period_index": self.period.index,
-            "renews_at": self.period.start_at.isoformat(),
+            "renews_at": begins_at.isoformat(),
             "order_name": self.after.order_name,
             "amount": self.bill.total.amount,
             "tax_free": self.bill.total.tax_free,
             "lines": [asdict(line) for line in self.bill.lines],
             "amount_before": self.before.total.amount,
             "amount_after": self.after.total.amount,
-            "consent_needed": self.is_consent_needed,
+            "consent_needed": needed,
             "consent_missing": self.is_consent_missing,
+            "consent_from": first_at.isoformat() if needed else None,
+            "consent_until": begins_at.isoformat() if needed else None,
             "at": now.isoformat(),
         }
 
@@ -117,14 +129,11 @@ def _notice(
             policies.minimum_amount,
         )
         if is_meant:
-            return Notice(
-                step.period,
-                subscription.agreement,
-                after,
-                owed,
-                _is_missing(subscription, policy, replace(outstanding, consents=()), step.period),
-                _is_missing(subscription, policy, outstanding, step.period),
-            )
+            unagreed = replace(outstanding, consents=())
+            needed = _is_missing(subscription, policy, unagreed, step.period)
+            missing = needed and _is_missing(subscription, policy, outstanding, step.period)
+            before = subscription.agreement
+            return Notice(step.period, before, after, owed, needed, missing, policy.valid_for)
         left |= {adjustment.id: adjustment for adjustment in owed.left}
     return None
 

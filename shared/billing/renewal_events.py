@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from shared.billing.change import told
-from shared.billing.events import Event, EventName, Json
+from shared.billing.events import Event, EventName, Json, iso
 from shared.billing.gate import Decided, MissingConsent
 from shared.billing.renewal import Renewal, Skipped
 
@@ -31,8 +31,8 @@ def after_invoices(renewal: Renewal, now: datetime) -> list[Event]:
     data: dict[str, Json]
     if renewal.is_paused:
         data = {
-            "pause_at": _iso(after.pause_at),
-            "resume_at": _iso(after.resume_at),
+            "pause_at": iso(after.pause_at),
+            "resume_at": iso(after.resume_at),
             "keeps": after.pause_keeps,
             "at": at,
         }
@@ -42,7 +42,7 @@ def after_invoices(renewal: Renewal, now: datetime) -> list[Event]:
         data = {
             "when": end.when,
             "cancel_at": renewal.ends_at.isoformat(),
-            "replaced_cancel_at": _iso(renewal.before.cancel_at),
+            "replaced_cancel_at": iso(renewal.before.cancel_at),
             "refund": end.refund,
             "late_payment": end.late,
             "reason": end.reason,
@@ -103,7 +103,3 @@ def _skipped(renewal: Renewal, skipped: Skipped, now: datetime) -> Event:
         "at": now.isoformat(),
     }
     return Event(EventName.PERIOD_SKIPPED, renewal.before.id, data)
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat()

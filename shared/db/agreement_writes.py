@@ -329,7 +329,7 @@ _SCHEDULE_PRICE = text(
                     OR EXISTS ({_UNTIL_THEN} AND c.amount < CAST(:amount AS bigint))
                 THEN CAST(:notice_at AS timestamptz) END,
             :command_id
-        FROM subscriptions s WHERE {_MEANT}
+        FROM subscriptions s WHERE {_MEANT} ORDER BY s.id FOR NO KEY UPDATE OF s
         RETURNING id, subscription_id
     )
     INSERT INTO events (subscription_id, name, data)

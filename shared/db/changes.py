@@ -41,7 +41,7 @@ async def pending(
     rows = await connection.execute(_PENDING, {"ids": list(subscription_ids), "until": until})
     for row in rows:
         try:
-            found.setdefault(row.subscription_id, []).append(_change(row))
+            found.setdefault(row.subscription_id, []).append(change_of(row))
         except BillingError as error:
             faulty[row.subscription_id] = f"change {row.id} makes no sense: {error}"
     return PendingChanges({id_: tuple(changes) for id_, changes in found.items()}, faulty)
@@ -87,7 +87,12 @@ _DECIDE = text(
 )
 
 
-def _change(row: Row[Any]) -> Change:
+def change_of(row: Row[Any]) -> Change:
+    """Return the change that a row holds.
+
+    Raises:
+        BillingError: The row makes no sense.
+    """
     interval = None
     if row.interval_unit is not None:
         interval = Interval(IntervalUnit(row.interval_unit), row.interval_count)

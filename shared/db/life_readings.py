@@ -12,12 +12,12 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
-from shared.billing.change import Change, ChangeStatus, Terms
+from shared.billing.change import Change, ChangeStatus
 from shared.billing.consent import Consent, ConsentKind
 from shared.billing.lifecycle import LIVING
 from shared.billing.lines import Adjustment, AdjustmentKind
 from shared.billing.money import Price
-from shared.billing.refund import Requester
+from shared.db.changes import change_of
 from shared.db.tables import one_of
 
 
@@ -172,19 +172,8 @@ _REPRICED = text(
 
 
 def _change(row: Row[Any]) -> ChangeCard:
-    interval = None
-    if row.interval_unit is not None:
-        interval = Interval(IntervalUnit(row.interval_unit), row.interval_count)
-    price = None if row.amount is None else Price(row.amount, row.tax_free)
-    change = Change(
-        row.id,
-        row.effective_at,
-        Terms(price, row.quantity, row.order_name, interval),
-        Requester(row.requester),
-    )
-    return ChangeCard(
-        change, ChangeStatus(row.status), row.noticed_at, row.applied_index, row.message
-    )
+    status = ChangeStatus(row.status)
+    return ChangeCard(change_of(row), status, row.noticed_at, row.applied_index, row.message)
 
 
 def _adjustment(row: Row[Any]) -> AdjustmentCard:

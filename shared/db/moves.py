@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptStatus
 from shared.billing.collection import Move
+from shared.billing.events import iso
 from shared.db.tables import one_of
 from shared.db.text import storable, to_json
 
@@ -88,13 +89,19 @@ _APPLY = text(
         FROM won w JOIN moves m ON m.attempt_id = w.id
         WHERE i.id = w.invoice_id AND i.status = 'open'
         RETURNING i.id
-    ), told AS (
-        INSERT INTO events (subscription_id, name, data)
-        SELECT e.subscription_id, e.name, e.data
-        FROM ROWS FROM (
+    ), given AS (
+        SELECT * FROM ROWS FROM (
             jsonb_to_recordset(CAST(:events AS jsonb))
             AS (attempt_id bigint, subscription_id uuid, name text, data jsonb)
         ) WITH ORDINALITY AS e (attempt_id, subscription_id, name, data, position)
+    ), held AS (
+        -- Before their events have numbers, as in ``outbox.write``.
+        SELECT id FROM subscriptions WHERE id IN (SELECT subscription_id FROM given)
+        ORDER BY id FOR NO KEY UPDATE
+    ), told AS (
+        INSERT INTO events (subscription_id, name, data)
+        SELECT e.subscription_id, e.name, e.data
+        FROM given e JOIN held h ON h.id = e.subscription_id
         JOIN won w ON w.id = e.attempt_id
         LEFT JOIN moved i ON i.id = w.invoice_id
         -- Of an invoice that was closed meanwhile nothing is told that did not happen to it.
@@ -161,10 +168,10 @@ def _move_row(move: Move) -> dict[str, str | int | bool | None]:
         "send_number": move.claim.send_number,
         "attempt_status": move.attempt_status,
         "invoice_status": move.invoice_status,
-        "next_attempt_at": _iso(move.next_attempt_at),
-        "past_due_at": _iso(move.past_due_at),
-        "inquire_at": _iso(move.inquire_at),
-        "unknown_since": _iso(move.unknown_since),
+        "next_attempt_at": iso(move.next_attempt_at),
+        "past_due_at": iso(move.past_due_at),
+        "inquire_at": iso(move.inquire_at),
+        "unknown_since": iso(move.unknown_since),
         "inquiries": move.inquiries,
         "no_records": move.no_records,
         "held_by_gateway": move.held_by_gateway,
@@ -172,10 +179,6 @@ def _move_row(move: Move) -> dict[str, str | int | bool | None]:
         "imp_uid": move.imp_uid,
         "receipt_url": move.receipt_url,
         "message": None if move.message is None else storable(move.message),
-        "paid_at": _iso(move.paid_at),
-        "settled_at": _iso(move.settled_at),
+        "paid_at": iso(move.paid_at),
+        "settled_at": iso(move.settled_at),
     }
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat()

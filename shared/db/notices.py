@@ -1,6 +1,6 @@
 """What buyers' merchants have not been told of yet, and that they were: each once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -13,6 +13,7 @@ from shared.billing.notice import NoticeLeads
 from shared.db.columns import one_of
 from shared.db.renewals import DueSubscriptions, counted
 from shared.db.subscriptions import COLUMNS
+from shared.db.text import to_json
 
 _PAYING: Final = BILLABLE - {SubscriptionStatus.TRIALING}
 
@@ -100,6 +101,40 @@ async def read(connection: AsyncConnection, ids: Sequence[UUID]) -> DueSubscript
         {"ids": list(ids)},
     )
     return counted(rows)
+
+
+async def put_off(connection: AsyncConnection, until: Mapping[int, datetime]) -> None:
+    """Have changes that the caller holds locked announced later, by id."""
+    if not until:
+        return
+    rows = [{"id": id_, "notice_at": at.isoformat()} for id_, at in until.items()]
+    await connection.execute(_PUT_OFF, {"rows": to_json(rows)})
+
+
+_PUT_OFF = text(
+    """
+    UPDATE agreement_changes c SET notice_at = n.notice_at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (id bigint, notice_at timestamptz)
+    WHERE c.id = n.id
+    """
+)
+
+
+async def look_again(connection: AsyncConnection, subscription_id: UUID, now: datetime) -> None:
+    """Have the changes looked at again that a locked subscription's buyer was not told of yet.
+
+    Whatever moves its periods may bring them nearer than when they were put off.
+    """
+    await connection.execute(
+        text(
+            """
+            UPDATE agreement_changes SET notice_at = :now
+            WHERE subscription_id = :id AND status = 'pending' AND noticed_at IS NULL
+              AND notice_at > :now
+            """
+        ),
+        {"id": subscription_id, "now": now},
+    )
 
 
 async def note_changes(connection: AsyncConnection, ids: Sequence[int], now: datetime) -> None:

@@ -27,7 +27,12 @@ class StoredEvent:
 
 
 async def write(connection: AsyncConnection, events: Sequence[Event]) -> None:
-    """Write events in the order given; part of the caller's transaction."""
+    """Write events in the order given; part of the caller's transaction.
+
+    Their subscriptions are locked first. Two transactions that tell of one subscription would else
+    draw their numbers in one order and commit in the other, and the relay, which sees only what is
+    committed, would tell the later number first.
+    """
     if not events:
         return
     rows = [
@@ -43,12 +48,20 @@ async def write(connection: AsyncConnection, events: Sequence[Event]) -> None:
 
 _WRITE = text(
     """
+    WITH given AS (
+        SELECT * FROM ROWS FROM (
+            jsonb_to_recordset(CAST(:rows AS jsonb))
+            AS (subscription_id uuid, name text, data jsonb)
+        ) WITH ORDINALITY AS e (subscription_id, name, data, position)
+    ), held AS (
+        SELECT id FROM subscriptions WHERE id IN (SELECT subscription_id FROM given)
+        ORDER BY id FOR NO KEY UPDATE
+    )
     INSERT INTO events (subscription_id, name, data)
-    SELECT subscription_id, name, data
-    FROM ROWS FROM (
-        jsonb_to_recordset(CAST(:rows AS jsonb)) AS (subscription_id uuid, name text, data jsonb)
-    ) WITH ORDINALITY AS e (subscription_id, name, data, position)
-    ORDER BY position
+    SELECT g.subscription_id, g.name, g.data
+    FROM given g LEFT JOIN held h ON h.id = g.subscription_id
+    WHERE g.subscription_id IS NULL OR h.id IS NOT NULL
+    ORDER BY g.position
     """
 )
 

@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import Period
 from shared.billing.cancellation import unused_days
-from shared.billing.events import Event, EventName, Json
+from shared.billing.events import Event, EventName, Json, iso
 from shared.billing.lifecycle import Happening, moved, sources
 from shared.billing.lines import AdjustmentKind
 from shared.billing.pause import PauseKeeps, Resumption, resumed
 from shared.billing.proration import days_of, days_text
 from shared.billing.renewal import SkipReason
 from shared.billing.subscription import Subscription
-from shared.db import agreement_writes, life, outbox
+from shared.db import agreement_writes, life, notices, outbox
 from shared.db.agreement_writes import NewAdjustment
 from shared.db.life import Life
 from shared.db.tables import one_of
@@ -47,8 +47,8 @@ async def begin(connection: AsyncConnection, subscription: Subscription, now: da
     )
     await life.move(connection, after)
     data: dict[str, Json] = {
-        "pause_at": _iso(subscription.pause_at),
-        "resume_at": _iso(subscription.resume_at),
+        "pause_at": iso(subscription.pause_at),
+        "resume_at": iso(subscription.resume_at),
         "keeps": subscription.pause_keeps,
         "at": now.isoformat(),
     }
@@ -79,13 +79,14 @@ async def end(
         pause_keeps=None,
     )
     await life.move(connection, after)
+    await notices.look_again(connection, before.id, now)
     await let_go_on(connection, held, back)
     await outbox.write(connection, [_skipped(before.id, period, now) for period in back.skipped])
     owed = _owed_for(before, back.used, at)
     ids = await agreement_writes.adjust(connection, owed, command_id)
     told: dict[str, Json] = {
         "status": status,
-        "paused_at": _iso(before.pause_at),
+        "paused_at": iso(before.pause_at),
         "resumed_at": at.isoformat(),
         "keeps": before.pause_keeps,
         "next_period_index": back.next_index,
@@ -181,7 +182,3 @@ def _skipped(subscription_id: UUID, period: Period, now: datetime) -> Event:
         "at": now.isoformat(),
     }
     return Event(EventName.PERIOD_SKIPPED, subscription_id, data)
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat()

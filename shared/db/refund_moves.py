@@ -1,11 +1,11 @@
 """What the endings of refunds change, written for a whole group at once under compare-and-set."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.billing.events import iso
 from shared.billing.refund import REFUND_INQUIRABLE, REFUND_UNSETTLED, RefundStatus
 from shared.billing.refunding import RefundMove
 from shared.db import outbox
@@ -65,14 +65,21 @@ _APPLY = text(
         WHERE p.id = w.payment_id AND w.done
           -- Unless somebody has taken over the sum that the gateway shows with this refund in it.
           AND p.cancelled_amount = p.amount - w.checksum
-    ), told AS (
-        INSERT INTO events (subscription_id, name, data)
-        SELECT e.subscription_id, e.name, e.data
-        FROM ROWS FROM (
+    ), given AS (
+        SELECT * FROM ROWS FROM (
             jsonb_to_recordset(CAST(:events AS jsonb))
             AS (refund_id bigint, subscription_id uuid, name text, data jsonb)
         ) WITH ORDINALITY AS e (refund_id, subscription_id, name, data, position)
+    ), held AS (
+        -- Before their events have numbers, as in ``outbox.write``.
+        SELECT id FROM subscriptions WHERE id IN (SELECT subscription_id FROM given)
+        ORDER BY id FOR NO KEY UPDATE
+    ), told AS (
+        INSERT INTO events (subscription_id, name, data)
+        SELECT e.subscription_id, e.name, e.data
+        FROM given e LEFT JOIN held h ON h.id = e.subscription_id
         JOIN won w ON w.id = e.refund_id
+        WHERE e.subscription_id IS NULL OR h.id IS NOT NULL
         ORDER BY e.position
     )
     SELECT id FROM won
@@ -117,17 +124,13 @@ def _move_row(move: RefundMove) -> dict[str, str | int | bool | None]:
         "send_number": move.claim.send_number,
         "checksum": move.claim.checksum,
         "status": move.status,
-        "next_send_at": _iso(move.next_send_at),
-        "inquire_at": _iso(move.inquire_at),
-        "unknown_since": _iso(move.unknown_since),
+        "next_send_at": iso(move.next_send_at),
+        "inquire_at": iso(move.inquire_at),
+        "unknown_since": iso(move.unknown_since),
         "keeps_checksum": move.keeps_checksum,
         "inquiries": move.inquiries,
         "refusal": None if move.refusal is None else storable(move.refusal),
         "message": None if move.message is None else storable(move.message),
         "cancellation_id": move.cancellation_id,
-        "settled_at": _iso(move.settled_at),
+        "settled_at": iso(move.settled_at),
     }
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat()

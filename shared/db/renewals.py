@@ -13,6 +13,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.errors import BillingError
+from shared.billing.events import iso
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.lines import Adjustment
 from shared.billing.renewal import Outstanding, Renewal
@@ -196,7 +197,7 @@ async def _advance_changed(connection: AsyncConnection, renewals: Sequence[Renew
     ends = [
         {
             "id": str(each.after.id),
-            "cancel_at": _iso(each.ends_at),
+            "cancel_at": iso(each.ends_at),
             "cancel_reason": storable(end.reason),
             "cancel_requester": end.requester,
             "cancel_refund": end.refund,
@@ -224,12 +225,8 @@ def _row(after: Subscription) -> dict[str, object]:
         "status": after.status,
         "consented_amount": after.consented_amount,
         "next_period_index": after.next_period_index,
-        "next_renewal_at": _iso(after.next_renewal_at),
+        "next_renewal_at": iso(after.next_renewal_at),
     }
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat()
 
 
 _ADVANCE = text(

@@ -10,7 +10,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
-from shared.billing.events import Event, EventName, Json
+from shared.billing.events import Event, EventName, Json, iso
 from shared.billing.lifecycle import Happening, SubscriptionStatus, sources
 from shared.billing.money import Price
 from shared.billing.pause import PauseKeeps
@@ -69,7 +69,7 @@ async def add(connection: AsyncConnection, new: Sequence[NewSubscription], now: 
             "anchor_index": item.agreement.cycle.anchor_index,
             "time_zone": item.agreement.cycle.time_zone,
             "status": _beginning(item.agreement),
-            "trial_end_at": _iso(item.agreement.trial_end_at),
+            "trial_end_at": iso(item.agreement.trial_end_at),
             # What a free trial turns into is agreed to anew, when it is about to.
             "consented_amount": 0 if item.agreement.trial_end_at else item.agreement.total.amount,
             "next_period_index": item.agreement.first_period_index,
@@ -92,7 +92,7 @@ async def add(connection: AsyncConnection, new: Sequence[NewSubscription], now: 
                     "quantity": item.agreement.quantity,
                     "product": item.agreement.product,
                     "first_period_index": item.agreement.first_period_index,
-                    "trial_end_at": _iso(item.agreement.trial_end_at),
+                    "trial_end_at": iso(item.agreement.trial_end_at),
                     "at": now.isoformat(),
                 },
             )
@@ -290,10 +290,6 @@ async def counts(connection: AsyncConnection) -> dict[SubscriptionStatus, int]:
 def _beginning(agreement: Agreement) -> SubscriptionStatus:
     is_free = agreement.trial_end_at is not None
     return SubscriptionStatus.TRIALING if is_free else SubscriptionStatus.ACTIVE
-
-
-def _iso(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat()
 
 
 def _status_event(row: Row[Any], now: datetime) -> Event:

@@ -191,7 +191,7 @@ class ReactivatedData(EventData):
 
 
 class NoticeData(EventData):
-    """A renewal ahead: what it costs, and whether the buyer must still agree."""
+    """A renewal ahead: what it costs, and whether, and when, the buyer must still agree."""
 
     subscription_id: UUID
     period_index: Index
@@ -204,6 +204,8 @@ class NoticeData(EventData):
     amount_after: Won
     consent_needed: StrictBool
     consent_missing: StrictBool
+    consent_from: AwareDatetime | None
+    consent_until: AwareDatetime | None
 
 
 class TrialEndingData(NoticeData):
@@ -227,6 +229,7 @@ class ConsentGivenData(EventData):
     amount_after: Won
     effective_at: AwareDatetime | None
     given_at: AwareDatetime
+    valid_until: AwareDatetime | None
 
 
 class ConsentMissingData(EventData):

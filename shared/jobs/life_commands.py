@@ -47,6 +47,10 @@ class Consent(BaseModel):
     given_at: AwareDatetime
     shown: Annotated[StrictStr, Field(min_length=1, max_length=200)]
     evidence: Annotated[StrictStr, Field(min_length=1, max_length=EVIDENCE_LENGTH_MAX, repr=False)]
+    # By what it will be paid for, as the buyer was told.
+    payment_method: Annotated[StrictStr | None, Field(min_length=1, max_length=100, repr=False)] = (
+        None
+    )
 
 
 class StartSubscription(Command):

@@ -4,11 +4,13 @@ Everything is judged from rows and from the gateway's book, never from the domai
 """
 
 import itertools
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from tests.simulation.checks import Row, Seen, instant_of
 
@@ -16,6 +18,8 @@ from tests.simulation.checks import Row, Seen, instant_of
 _CONSENT_GOOD_FOR: Final = timedelta(days=30)
 # Clocks of two processes may differ by this.
 _CLOCKS: Final = timedelta(seconds=60)
+# How a line reads that is for some days of a period only.
+_DAYS: Final = re.compile(r": (?P<unused>[0-9]+) of (?P<days>[0-9]+) days$")
 _AGREED: Final = frozenset({"price_increase", "plan_change", "trial_conversion"})
 
 
@@ -43,6 +47,8 @@ def lives(seen: Seen) -> list[str]:
         *_changes(seen),
         *_noticed(seen),
         *_paused(seen),
+        *_trials(seen),
+        *_prorations(seen),
     ]
 
 
@@ -261,14 +267,22 @@ def _changes(seen: Seen) -> Iterator[str]:
 
 
 def _noticed(seen: Seen) -> Iterator[str]:
-    """Find renewals and new prices of which the buyer was told more than once."""
+    """Find renewals and new prices of which the buyer was told more than once, or too early."""
     told: Counter[tuple[object, ...]] = Counter()
     for row in seen.rows["events"]:
         if row["name"] in {"subscription.renewal_upcoming", "subscription.trial_ending"}:
             data = row["data"]
             told[row["subscription_id"], "period", (data["period_index"], data["renews_at"])] += 1
         if row["name"] == "subscription.price_change_upcoming":
-            told[row["subscription_id"], "change", row["data"]["change_id"]] += 1
+            data = row["data"]
+            told[row["subscription_id"], "change", data["change_id"]] += 1
+            # Whoever agrees on the day of the notice must have agreed in time.
+            counts_from = instant_of(data["renews_at"]) - _CONSENT_GOOD_FOR
+            if instant_of(data["at"]) < counts_from - _CLOCKS:
+                yield (
+                    f"change {data['change_id']} was told at {data['at']}, and a consent to it"
+                    f" counts from {counts_from} on"
+                )
     for (id_, what, number), count in told.items():
         if count > 1:
             yield f"subscription {id_} was given notice of {what} {number} {count} times"
@@ -288,3 +302,43 @@ def _paused(seen: Seen) -> Iterator[str]:
         for pause_at, resumed_at in pauses[row["subscription_id"]]:
             if pause_at < start_at < resumed_at:
                 yield f"invoice {row['id']} begins in a pause, from {pause_at} to {resumed_at}"
+
+
+def _trials(seen: Seen) -> Iterator[str]:
+    """Find buyers who had a free trial of one product more than once."""
+    had = Counter(
+        (row["buyer_ref"], row["product"])
+        for row in seen.rows["subscriptions"]
+        if row["trial_end_at"] is not None and row["buyer_ref"] is not None
+    )
+    for (buyer_ref, product), count in had.items():
+        if count > 1:
+            yield f"buyer {buyer_ref} had a free trial of {product} {count} times"
+
+
+def _prorations(seen: Seen) -> Iterator[str]:
+    """Find changes at once whose days were counted otherwise than by the dates of the period.
+
+    The date of the change counts as used. A period that another interval has cut says by the days
+    it had how long it was to be; one that a pause has lengthened may have been so at the time, or
+    not, and is left out.
+    """
+    invoices: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(seen.rows["invoices"], key=lambda row: str(row["period_start_at"])):
+        invoices[row["subscription_id"]].append(row)
+    texts = {row["id"]: _DAYS.search(row["description"]) for row in seen.rows["adjustments"]}
+    zones = {row["id"]: ZoneInfo(row["time_zone"]) for row in seen.rows["subscriptions"]}
+    for event in seen.of("events", name="subscription.changed"):
+        id_, at = event["subscription_id"], instant_of(event["data"]["at"])
+        began = [i for i in invoices[id_] if instant_of(i["period_start_at"]) < at]
+        if not began or began[-1]["counted_from"] is not None:
+            continue
+        first = instant_of(began[-1]["period_start_at"]).astimezone(zones[id_]).date()
+        used = (at.astimezone(zones[id_]).date() - first).days + 1
+        for adjustment_id in event["data"].get("adjustment_ids") or ():
+            said = texts[adjustment_id]
+            if said and int(said["unused"]) != max(int(said["days"]) - used, 0):
+                yield (
+                    f"adjustment {adjustment_id} is for {said['unused']} of {said['days']} days,"
+                    f" and {used} of them were used"
+                )

@@ -120,10 +120,16 @@ class Agreements:
         )
 
     async def notices(
-        self, *, renewal_days: int = 3, trial_days: int = 7, rows_max: int = 1000
+        self,
+        *,
+        renewal_days: int = 3,
+        trial_days: int = 7,
+        price_days: int = 30,
+        rows_max: int = 1000,
     ) -> int:
         """Run the scan that gives notices."""
-        leads = NoticeLeads(timedelta(days=renewal_days), timedelta(days=trial_days))
+        days = (renewal_days, trial_days, price_days)
+        leads = NoticeLeads(*(timedelta(days=each) for each in days))
         world = self.world
         policies = RenewalPolicies(consent=world.consent)
         scan = GiveNotices(world.database, world.clock, policies, leads, rows_max)

@@ -5,6 +5,7 @@ import itertools
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -29,13 +30,14 @@ from shared.billing.subscription import Agreement, Buyer
 from shared.billing.use_confirmation import UseConfirmation
 from shared.clock import FixedClock
 from shared.db import claims, subscriptions
-from shared.db.engine import Database, connect
+from shared.db.engine import Database
 from shared.jobs import event_schemas
 from shared.jobs.contracts import ChargeInvoices as ChargeJob
 from shared.jobs.contracts import InquireAttempts as InquireJob
 from shared.jobs.contracts import Job
 from tests.support.book import BookedGateway
-from tests.support.databases import CLEAR
+from tests.support.databases import CLEAR, look
+from tests.support.pools import pools_of
 from worker.services.charge import ChargeInvoices
 from worker.services.grouping import Grouping
 from worker.services.inquire import InquireAttempts
@@ -101,11 +103,14 @@ class World:
         self.use_confirmation = UseConfirmation.NONE
         self.catch_up = CatchUpPolicy()
         self.consent = ConsentPolicy()
-        self.database: Database = connect(url, connections_max=20)
+        self._pools = pools_of(url)
+        self._pool = self._pools.lend()
+        self.database: Database = self._pool
         self.settle: Grouping[Move, Move] = Grouping(
             SettleMoves(self.database, clock, rules), linger_s=0.001
         )
         self._twins: list[World] = []
+        self._context = copy_context()
 
     def twin(self) -> "World":
         """Return another process on the same database, with the same clock and gateway."""
@@ -115,7 +120,7 @@ class World:
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine on the world's loop."""
-        return self.runner.run(work)
+        return self.runner.run(work, context=self._context)
 
     def new_id(self) -> uuid.UUID:
         """Return an id that no other subscription of this run has."""
@@ -127,12 +132,12 @@ class World:
 
     async def clear(self) -> None:
         """Empty every table."""
-        await self.rows(CLEAR)
+        look(self.url, CLEAR)
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        for world in (self, *self._twins):
-            await world.database.aclose()
+        """Give every pool back, that of this one last, to be the next one lent."""
+        for world in (*self._twins, self):
+            await world._pools.take_back(world._pool)
 
     # What the processes do.
 
@@ -328,35 +333,27 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], timeout_s: floa
 
 @contextmanager
 def world_of(url: str, rules: CollectionRules | None = None) -> Iterator[World]:
-    """Yield a world on a migrated database, and close its connections at the end."""
+    """Yield a world on a fresh, migrated database."""
     clock = FixedClock(START_AT)
     # The default renders every traceback in colours, which takes longer than the test.
     structlog.configure(
         processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
     )
-    with asyncio.Runner() as runner:
-        world = World(url, runner, clock, BookedGateway(clock), rules or CollectionRules(LEASES))
-        try:
+    pools = pools_of(url)
+    world = World(url, pools.runner, clock, BookedGateway(clock), rules or CollectionRules(LEASES))
+    try:
+        with pools.in_use():
             yield world
-            assert runner.run(said_otherwise(world)) == []
-        finally:
-            runner.run(world.aclose())
-            structlog.reset_defaults()
+        assert said_otherwise(world) == []
+    finally:
+        world.run(world.aclose())
+        structlog.reset_defaults()
 
 
-async def _events_said(connection: AsyncConnection) -> list[Row[Any]]:
-    rows = await connection.execute(text("SELECT name, data FROM events WHERE data ? 'at'"))
-    return list(rows)
-
-
-async def said_otherwise(world: World) -> list[str]:
+def said_otherwise(world: World) -> list[str]:
     """Return what events say otherwise than their published schemas.
 
     Those that a test made up for its own ends do not say when they happened.
     """
-    database = connect(world.url, connections_max=1)
-    try:
-        rows = await database.run(_events_said)
-    finally:
-        await database.aclose()
-    return [fault for row in rows for fault in event_schemas.faults(row.name, row.data)]
+    rows = look(world.url, "SELECT name, data FROM events WHERE data ? 'at'")
+    return [fault for name, data in rows for fault in event_schemas.faults(name, data)]

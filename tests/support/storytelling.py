@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
-import psycopg
 import pytest
 import structlog
 
 from deploy.launcher.servers import OwnServers
 from shared.db.engine import connect
-from tests.support.databases import CLEAR, fresh_database
+from tests.support.databases import CLEAR, fresh_database, look
 from tests.support.story import Teller, tell
 
 R = TypeVar("R")
@@ -27,8 +26,7 @@ class Tell:
 
     def __call__(self, text: str, *, faultless: bool = True, lenient: bool = False) -> Teller:
         """Return the teller, to be asked what was."""
-        with psycopg.connect(self._url) as connection:
-            connection.execute(CLEAR.encode())
+        look(self._url, CLEAR)
         return self.run(tell(self.database, text, faultless=faultless, lenient=lenient))
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:

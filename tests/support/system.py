@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ from shared.jobs.contracts import (
 from tests.support.sandbox import IMP_KEY, IMP_SECRET, SandboxControl
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+LEAN_SITE = Path(__file__).with_name("lean_site")
 T = TypeVar("T")
 
 # Seconds where production has minutes; in the same order: window + total time-out < lease.
@@ -88,6 +90,9 @@ class System:
     overrides: Mapping[str, str] = field(default_factory=dict)
     children: list[Child] = field(default_factory=list)
     of_one: Callable[[str], Mapping[str, str]] = lambda _: {}
+    # What is asked many times while a test waits is asked on one connection.
+    _looker: psycopg.Connection[dict[str, Any]] | None = field(default=None, init=False)
+    _looking: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -100,7 +105,7 @@ class System:
             "DALMADA_PORTONE_BASE_URL": self.sandbox.url,
             "DALMADA_PORTONE_IMP_KEY": IMP_KEY,
             "DALMADA_PORTONE_IMP_SECRET": IMP_SECRET,
-            "PYTHONPATH": str(CHECKOUT),
+            "PYTHONPATH": os.pathsep.join((str(LEAN_SITE), str(CHECKOUT))),
             **self.overrides,
         }
 
@@ -205,8 +210,17 @@ class System:
 
     def rows(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
         """Return what a statement finds."""
-        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
-            return connection.execute(statement, parameters).fetchall()
+        with self._looking:
+            if self._looker is not None:
+                try:
+                    return self._looker.execute(statement, parameters).fetchall()
+                except psycopg.OperationalError:
+                    # The server was restarted since, or something else is wrong.
+                    if not self._looker.closed:
+                        raise
+            connect = psycopg.connect
+            self._looker = connect(self.database_url, autocommit=True, row_factory=dict_row)
+            return self._looker.execute(statement, parameters).fetchall()
 
     def value(self, statement: str, *parameters: object) -> Any:
         """Return the one value that a statement finds."""
@@ -277,6 +291,13 @@ class System:
         finally:
             await database.aclose()
 
+    def end(self) -> None:
+        """End every process, and look no more."""
+        for child in reversed(self.children):
+            child.kill()
+        if self._looker is not None:
+            self._looker.close()
+
     def written(self) -> str:
         """Return everything the processes have written."""
         return "\n".join(
@@ -302,5 +323,4 @@ def running_system(
     try:
         yield system
     finally:
-        for child in reversed(system.children):
-            child.kill()
+        system.end()

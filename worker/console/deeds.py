@@ -39,6 +39,7 @@ _OPTIONS = {
     "interval_count": "count",
     "invoice_id": "invoice",
     "order_name": "name",
+    "payment_method": "consent-payment-method",
     "setup_description": "setup-name",
     "shown": "consent-shown",
     "time_zone": "zone",

@@ -38,6 +38,7 @@ def start(
     consent_at: life_options.ConsentAt = None,
     consent_shown: life_options.ConsentShown = None,
     consent_evidence: life_options.ConsentEvidence = None,
+    consent_payment_method: life_options.ConsentPaymentMethod = None,
     buyer_name: options.BuyerName = None,
     buyer_email: options.BuyerEmail = None,
     buyer_tel: options.BuyerTel = None,
@@ -69,7 +70,7 @@ def start(
         "setup_amount": setup_amount,
         "setup_tax_free": setup_tax_free,
         "setup_description": setup_name,
-        "consent": consent_of(consent_at, consent_shown, consent_evidence),
+        "consent": consent_of(consent_at, consent_shown, consent_evidence, consent_payment_method),
         "buyer_name": buyer_name,
         "buyer_email": buyer_email,
         "buyer_tel": buyer_tel,
@@ -155,6 +156,7 @@ def change(
     consent_at: life_options.ConsentAt = None,
     consent_shown: life_options.ConsentShown = None,
     consent_evidence: life_options.ConsentEvidence = None,
+    consent_payment_method: life_options.ConsentPaymentMethod = None,
     reason: options.WhyIfAny = None,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
@@ -180,7 +182,7 @@ def change(
         effective_at=moment("--from", effective_at),
         prorate=prorate,
         requester=requester,
-        consent=consent_of(consent_at, consent_shown, consent_evidence),
+        consent=consent_of(consent_at, consent_shown, consent_evidence, consent_payment_method),
     )
     headline = "This subscription will be changed"
     wish = Wish("subscription change", headline, command, reason, subscription_id)
@@ -216,6 +218,7 @@ def reactivate(
     consent_at: life_options.ConsentAt = None,
     consent_shown: life_options.ConsentShown = None,
     consent_evidence: life_options.ConsentEvidence = None,
+    consent_payment_method: life_options.ConsentPaymentMethod = None,
     reason: options.WhyIfAny = None,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
@@ -228,7 +231,7 @@ def reactivate(
     command = deeds.command_of(
         ReactivateSubscription,
         subscription_id=subscription_id,
-        consent=consent_of(consent_at, consent_shown, consent_evidence),
+        consent=consent_of(consent_at, consent_shown, consent_evidence, consent_payment_method),
     )
     headline = "This subscription will go on"
     wish = Wish("subscription reactivate", headline, command, reason, subscription_id)
@@ -301,6 +304,7 @@ def consent(
     consent_at: life_options.ConsentAtAsked,
     consent_shown: life_options.ConsentShownAsked,
     consent_evidence: life_options.ConsentEvidenceAsked,
+    consent_payment_method: life_options.ConsentPaymentMethod = None,
     reason: options.WhyIfAny = None,
     yes: options.Yes = False,
     as_json: options.AsJson = False,
@@ -317,7 +321,7 @@ def consent(
         amount_before=amount_before,
         amount_after=amount_after,
         effective_at=moment("--from", effective_at),
-        consent=consent_of(consent_at, consent_shown, consent_evidence),
+        consent=consent_of(consent_at, consent_shown, consent_evidence, consent_payment_method),
     )
     headline = "This consent will be kept"
     wish = Wish("subscription consent", headline, command, reason, subscription_id)

@@ -125,21 +125,28 @@ def handler_of(command: "Command", settings: "LifeSettings") -> "Handler[Any]":
     return life_handlers(rules)[type(command)]
 
 
-def consent_of(at: str | None, shown: str | None, evidence: str | None) -> dict[str, object] | None:
+def consent_of(
+    at: str | None, shown: str | None, evidence: str | None, payment_method: str | None
+) -> dict[str, object] | None:
     """Return a consent as commands carry it, or None where none was given.
 
     Raises:
         MisusedError: A part of it is missing.
     """
-    given = (at, shown, evidence)
+    given = (at, shown, evidence, payment_method)
     if at is None or shown is None or evidence is None:
         if any(given):
             raise MisusedError(
                 "a consent is told whole or not at all: --consent-at, --consent-shown and"
-                " --consent-evidence."
+                " --consent-evidence, and --consent-payment-method if you like."
             )
         return None
-    return {"given_at": moment("--consent-at", at), "shown": shown, "evidence": evidence}
+    return {
+        "given_at": moment("--consent-at", at),
+        "shown": shown,
+        "evidence": evidence,
+        "payment_method": payment_method,
+    }
 
 
 def moment(option: str, written: str | None) -> "datetime | None":

@@ -62,6 +62,9 @@ ConsentShown = Annotated[
 ConsentEvidence = Annotated[
     str | None, typer.Option(help="What proves it; it is kept, and shown nowhere.")
 ]
+ConsentPaymentMethod = Annotated[
+    str | None, typer.Option(help="By what it will be paid for, as the buyer was told.")
+]
 ConsentAtAsked = Annotated[
     str, typer.Option("--consent-at", metavar="TIME", help=f"When the buyer agreed, {_CLOCKS}.")
 ]

@@ -176,7 +176,7 @@ def _told(name: str, value: Json, zone: str) -> str:
             text = "yes" if value else "no"
         case int() if name in _MONEY:
             text = won(value)
-        case str() if name.endswith("_at"):
+        case str() if name.endswith(("_at", "_until")):
             text = both(datetime.fromisoformat(value), zone)
         case Mapping():
             text = ", ".join(f"{key} {_told(key, part, zone)}" for key, part in value.items())

@@ -16,7 +16,16 @@ from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.outcome import FaultScope, Misconfigured
 from shared.billing.rules import CollectionRules
 from shared.clock import Clock
-from shared.db import billing_keys, dead_letters, endings, invoices, moves, payments, subscriptions
+from shared.db import (
+    attempts,
+    billing_keys,
+    dead_letters,
+    endings,
+    invoices,
+    moves,
+    payments,
+    subscriptions,
+)
 from shared.db.dead_letters import AttemptLetter
 from shared.db.engine import Database
 from shared.db.payments import NewPayment
@@ -111,6 +120,9 @@ def _is_paid(move: Move) -> bool:
 
 async def _write_wave(connection: AsyncConnection, wave: Sequence[Move], now: datetime) -> None:
     """Write moves of different attempts, and whatever follows from those that won."""
+    if keys := {move.claim.billing_key_id for move in wave if move.billing_key_dead}:
+        # Before their subscriptions, which are locked to tell of them, here as elsewhere.
+        await attempts.hold_keys(connection, keys)
     applied = await moves.apply_moves(connection, wave)
     won = [move for move in wave if move.claim.attempt_id in applied.won]
     await _change_subscriptions(connection, won, now)
@@ -120,8 +132,8 @@ async def _write_wave(connection: AsyncConnection, wave: Sequence[Move], now: da
         await dead_letters.bury_attempt(connection, letter)
     if late:
         # The buyer's money is with us: whatever the rows say, it is not asked for again.
-        attempts = {letter.attempt_id for letter in late}
-        owed = [move.claim.invoice_id for move in wave if move.claim.attempt_id in attempts]
+        of = {letter.attempt_id for letter in late}
+        owed = [move.claim.invoice_id for move in wave if move.claim.attempt_id in of]
         await invoices.stop_collecting(connection, owed, late[0].cause)
 
 
@@ -134,7 +146,6 @@ async def _change_subscriptions(
         status, id_ = move.subscription_status, move.claim.subscription_id
         if status is not None and _weight(status) >= _weight(statuses.get(id_)):
             statuses[id_] = status
-    # Keys are locked before subscriptions, here as elsewhere.
     if dead := [move.claim.attempt_id for move in won if move.billing_key_dead]:
         await subscriptions.bury_keys(connection, dead)
     if statuses:

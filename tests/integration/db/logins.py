@@ -1,6 +1,5 @@
 """A world in which every process connects by a login of its own, with its role's rights only."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -21,6 +20,7 @@ from shared.db.engine import Database, connect
 from shared.db.grants import Role
 from tests.support.billing import START_AT, World
 from tests.support.book import BookedGateway
+from tests.support.pools import pools_of
 from worker.services.grouping import Grouping
 from worker.services.settle import SettleMoves
 
@@ -138,7 +138,7 @@ class StaffedWorld(World):
     async def aclose(self) -> None:
         for world in self._all():
             await world.logins.aclose()
-            await world.owner.aclose()
+        await super().aclose()
 
     def _all(self) -> "list[StaffedWorld]":
         return [self, *(twin for twin in self._twins if isinstance(twin, StaffedWorld))]
@@ -148,7 +148,8 @@ class StaffedWorld(World):
 def staffed_world(url: str, rules: CollectionRules) -> Iterator[StaffedWorld]:
     """Yield a world on a migrated database, in which every scan of ours runs as the scheduler."""
     clock = FixedClock(START_AT)
-    with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
+    runner = pools_of(url).runner
+    with pytest.MonkeyPatch.context() as patch:
         for scan in get_type_hints(Scans).values():
             patch.setattr(scan, "__call__", _as_scheduler(scan.__call__))
         world = StaffedWorld(url, runner, clock, BookedGateway(clock), rules)

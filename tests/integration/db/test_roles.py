@@ -201,7 +201,8 @@ class TestTheConsole:
     ) -> None:
         staffed.clock.instant = WallClock().now()
         consent = ("--consent-at", staffed.clock.now().isoformat(), "--consent-shown", "mail 2")
-        agreed = (*consent, "--consent-evidence", "click 991")
+        method = ("--consent-payment-method", "신한카드")
+        agreed = (*consent, "--consent-evidence", "click 991", *method)
         because = ("--reason", "요청", "--requester", "customer")
         terms = ("--amount", "9900", "--name", "슬림", "--product", "slim", "--buyer-ref", "m-7")
         begun = dalmada(
@@ -357,6 +358,7 @@ FORBIDDEN: Mapping[Role, list[str]] = {
         "UPDATE subscriptions SET closed_at = now()",
         "SELECT shown FROM consents",
         "SELECT evidence FROM consents",
+        "SELECT payment_method FROM consents",
         "INSERT INTO consents (subscription_id, kind) SELECT id, 'sign_up' FROM subscriptions",
         "INSERT INTO agreement_changes (requester) VALUES ('admin')",
         "UPDATE invoices SET lines = '[]'",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from shared.billing.calendar import BillingCycle
+from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.consent import ConsentPolicy, WithoutConsent
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.db import subscriptions
@@ -77,6 +77,8 @@ class TestRenewals:
             "amount_after": 30_000,
             "consent_needed": False,
             "consent_missing": False,
+            "consent_from": None,
+            "consent_until": None,
             "at": (SECOND_AT - 3 * DAY).isoformat(),
         }
         world.clock.instant = SECOND_AT
@@ -169,6 +171,8 @@ class TestTrials:
         assert told["trial_end_at"] == told["renews_at"] == end_at.isoformat()
         assert (told["amount"], told["amount_after"]) == (9_900, 9_900)
         assert (told["consent_needed"], told["consent_missing"]) == (True, True)
+        assert told["consent_from"] == START_AT.isoformat()
+        assert told["consent_until"] == end_at.isoformat()
 
     def test_a_consent_that_was_given_is_not_asked_for_again(
         self, world: World, agreements: Agreements
@@ -204,6 +208,76 @@ class TestPriceChanges:
             11_000,
         )
         assert (told["consent_needed"], told["consent_missing"]) == (True, True)
+        assert told["consent_from"] == (THIRD_AT - 30 * DAY).isoformat()
+        assert told["consent_until"] == THIRD_AT.isoformat()
+
+    def test_who_agrees_on_the_day_of_the_notice_has_agreed_in_time(
+        self, world: World, agreements: Agreements
+    ) -> None:
+        """The price may come from the 3rd of March on, and comes with the 31st: both count."""
+        id_ = one(world)
+        effective_at = SECOND_AT + 3 * DAY
+        change = agreements.change(id_, effective_at, amount=12_000, notice_at=START_AT)
+        world.run(change)
+        told_at = THIRD_AT - 30 * DAY
+        assert look_at(agreements, START_AT, renewal_days=0) == 0
+        assert look_at(agreements, told_at - INSTANT, renewal_days=0) == 0
+        assert look_at(agreements, told_at, renewal_days=0) == 1
+        assert look_at(agreements, told_at, renewal_days=0) == 0
+        (told,) = world.run(world.events(PRICE_CHANGE))
+        assert told["consent_from"] == told["at"] == told_at.isoformat()
+        world.run(agreements.agree(id_, "price_increase", 12_000, told_at))
+        for at in (SECOND_AT, THIRD_AT):
+            world.clock.instant = at
+            world.run(world.renew())
+        assert [row.amount for row in world.run(agreements.invoices(id_))] == [
+            9_900,
+            9_900,
+            12_000,
+        ]
+
+    def test_it_is_put_off_once_and_not_looked_at_until_then(
+        self, world: World, agreements: Agreements
+    ) -> None:
+        id_ = one(world)
+        world.run(agreements.change(id_, THIRD_AT, amount=12_000, notice_at=START_AT))
+        look_at(agreements, START_AT, renewal_days=0)
+        (row,) = world.run(world.rows("SELECT notice_at, noticed_at FROM agreement_changes"))
+        assert (row.notice_at, row.noticed_at) == (THIRD_AT - 30 * DAY, None)
+
+    def test_another_interval_that_moves_the_period_moves_the_notice(
+        self, world: World, agreements: Agreements
+    ) -> None:
+        id_ = one(world)
+        world.run(agreements.change(id_, SECOND_AT, interval_unit="year", interval_count=1))
+        world.run(agreements.change(id_, THIRD_AT, amount=12_000, notice_at=START_AT))
+        assert look_at(agreements, START_AT, renewal_days=0) == 0
+        rows = world.run(world.rows("SELECT notice_at FROM agreement_changes ORDER BY id"))
+        yearly = BillingCycle(SECOND_AT, Interval(IntervalUnit.YEAR))
+        notice_at = yearly.period(1).start_at - 30 * DAY
+        assert [row.notice_at for row in rows] == [None, notice_at]
+
+    def test_a_pause_leaves_it_until_it_is_known_when_the_period_begins(
+        self, world: World, agreements: Agreements
+    ) -> None:
+        id_ = one(world)
+        change = agreements.change(id_, SECOND_AT - DAY, amount=12_000, notice_at=START_AT)
+        world.run(change)
+        world.run(agreements.pause(id_, SECOND_AT, resume_at=THIRD_AT + DAY))
+        assert look_at(agreements, START_AT, renewal_days=0) == 0
+        world.run(
+            world.rows(
+                "UPDATE subscriptions SET pause_at = NULL, resume_at = NULL, pause_keeps = NULL"
+            )
+        )
+        assert look_at(agreements, START_AT, renewal_days=0) == 1
+
+    def test_none_is_told_where_that_is_switched_off(
+        self, world: World, agreements: Agreements
+    ) -> None:
+        id_ = one(world)
+        world.run(agreements.change(id_, SECOND_AT, amount=12_000, notice_at=START_AT))
+        assert look_at(agreements, SECOND_AT - DAY, renewal_days=0, price_days=0) == 0
 
     def test_credits_are_used_up_by_the_periods_before(
         self, world: World, agreements: Agreements
@@ -211,14 +285,14 @@ class TestPriceChanges:
         id_ = one(world)
         world.run(agreements.adjust(id_, "credit", 10_000))
         world.run(agreements.change(id_, THIRD_AT, amount=12_000, notice_at=START_AT))
-        assert look_at(agreements, START_AT, renewal_days=0) == 1
+        assert look_at(agreements, START_AT, renewal_days=0, price_days=60) == 1
         (told,) = world.run(world.events(PRICE_CHANGE))
         assert (told["period_index"], told["amount"]) == (2, 11_900)
 
     def test_scans_at_once_tell_of_each_once(self, world: World, agreements: Agreements) -> None:
         ids = world.run(world.subscribe(20))
         for id_ in ids:
-            world.run(agreements.change(id_, THIRD_AT, amount=12_000, notice_at=START_AT))
+            world.run(agreements.change(id_, SECOND_AT, amount=12_000, notice_at=START_AT))
         processes = [agreements, Agreements(world.twin())] * 4
 
         async def scenario() -> list[int]:
@@ -245,7 +319,7 @@ class TestPriceChanges:
     ) -> None:
         world.consent = ConsentPolicy(without=policy)
         id_ = one(world)
-        world.run(agreements.change(id_, THIRD_AT, amount=12_000, notice_at=START_AT))
+        world.run(agreements.change(id_, SECOND_AT, amount=12_000, notice_at=START_AT))
         look_at(agreements, START_AT, renewal_days=0)
         (told,) = world.run(world.events(PRICE_CHANGE))
         assert (told["amount"], told["consent_missing"]) == (12_000, True)

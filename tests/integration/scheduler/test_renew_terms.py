@@ -427,4 +427,4 @@ def test_plain_renewals_read_little_more_than_themselves(world: World) -> None:
     finally:
         event.remove(engine, "before_cursor_execute", remember)
     # Subscriptions, changes, adjustments; invoices, events, and the subscriptions again.
-    assert seen == ["SELECT"] * 3 + ["INSERT", "INSERT", "UPDATE"]
+    assert seen == ["SELECT"] * 3 + ["INSERT", "WITH", "UPDATE"]

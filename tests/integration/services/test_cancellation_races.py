@@ -337,8 +337,9 @@ class TestOthersAtTheSameInstant:
     def test_a_settlement_between_two_looks_of_one_winding_up_is_not_forgotten(
         self, ends: Ends, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """It has to tell of the subscription, so it waits for the winding up."""
         id_, claim = ends.world.run(in_flight(ends))
-        settled: list[str] = []
+        settled: list[asyncio.Task[None]] = []
 
         def settled_after(look: str) -> None:
             real = getattr(remains, look)
@@ -346,8 +347,9 @@ class TestOthersAtTheSameInstant:
             async def work(*args: Any) -> Any:
                 found = await real(*args)
                 if not settled:
-                    settled.append(look)
-                    await answer(ends, claim, Paid("imp_late", None))
+                    ending = answer(ends, claim, Paid("imp_late", None))
+                    settled.append(asyncio.create_task(ending))
+                    await until(somebody_waits(ends.world))
                 return found
 
             monkeypatch.setattr(remains, look, work)
@@ -358,7 +360,12 @@ class TestOthersAtTheSameInstant:
         monkeypatch.setattr(remains, "lock_open_invoices", held_by_the_settlement)
         settled_after("anything_open")
         settled_after("payments_at_end")
-        assert ends.world.run(ends.wind_up()) == ["awaited"]
+
+        async def scenario() -> None:
+            assert await ends.wind_up() == ["awaited"]
+            await settled[0]
+
+        ends.world.run(scenario())
         monkeypatch.undo()
         ends.world.run(closes(ends, id_, "paid"))
         assert ends.world.run(ends.refunds()) == LATE

@@ -12,7 +12,7 @@ from shared.billing.attempt import Claim
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.merchant_uid import merchant_uid
 from shared.billing.use_confirmation import UseConfirmation
-from shared.db import claims, holds, subscriptions
+from shared.db import claims, holds, remains, subscriptions
 from tests.support.billing import World, until
 from tests.support.book import Ending
 
@@ -169,6 +169,61 @@ def test_a_claim_is_won_once_even_by_two_that_both_saw_the_invoice_due(world: Wo
 
     won = world.run(scenario())
     assert sorted(len(claimed) for claimed in won) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        "status = 'void', next_attempt_at = NULL",
+        "status = 'uncollectible', next_attempt_at = NULL",
+        "next_attempt_at = NULL",
+        "next_attempt_at = next_attempt_at + interval '1 hour'",
+    ],
+)
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_claim_is_not_won_of_what_was_due_when_it_was_seen_and_is_not_any_more(
+    world: World, since: str, waits: bool
+) -> None:
+    """No lock is trusted with it: the statement that claims asks the invoice itself."""
+    invoice_id = world.run(world.open_invoices())[0]
+    if waits:
+        world.gateway.script.append(Ending.NOT_SENT)
+        world.run(world.charge([invoice_id]))
+        world.pass_time(timedelta(hours=1))
+    before = world.run(world.attempts(invoice_id))
+
+    async def scenario() -> list[Claim]:
+        now = world.clock.now()
+        async with world.database.transaction() as connection:
+            seen = (await claims.lock_due(connection, [invoice_id], now)).workable
+        assert len(seen) == 1
+        await world.rows(f"UPDATE invoices SET {since}")  # noqa: S608 - made of constants only
+        return await world.database.run(
+            lambda connection: claims.write_claims(connection, seen, world.rules.leases, now)
+        )
+
+    assert world.run(scenario()) == []
+    assert world.run(world.attempts(invoice_id)) == before
+
+
+def test_an_end_and_a_claim_leave_out_what_the_other_one_holds(world: World) -> None:
+    """Neither waits: an end that did would hold its subscription, and a claim its neighbours."""
+    invoice_id, other_id = world.run(world.open_invoices(2))
+    subscription_id = world.run(world.invoice(invoice_id)).subscription_id
+
+    async def scenario() -> None:
+        now, database = world.clock.now(), world.database
+        async with database.transaction() as first, database.transaction() as second:
+            due = (await claims.lock_due(first, [invoice_id], now)).workable
+            assert await remains.lock_open_invoices(second, subscription_id) == []
+            assert len(await claims.write_claims(first, due, world.rules.leases, now)) == 1
+            await first.rollback()
+            assert await remains.lock_open_invoices(second, subscription_id) == [invoice_id]
+            async with database.transaction() as third:
+                others = (await claims.lock_due(third, [invoice_id, other_id], now)).workable
+                assert [item.claim.invoice_id for item in others] == [other_id]
+
+    world.run(asyncio.wait_for(scenario(), 10))
 
 
 def test_a_waiting_attempt_is_won_once_by_two_that_both_saw_it(world: World) -> None:

@@ -12,6 +12,7 @@ from shared.billing.outcome import Declined
 from shared.billing.rules import CollectionRules
 from shared.clock import FixedClock
 from shared.db import claims, subscriptions
+from tests.integration.services.locking import locked
 from tests.support.billing import LEASES, START_AT, World
 from tests.support.book import Ending
 from tests.support.keys import Shop, owing
@@ -37,7 +38,7 @@ def only_id(world: World) -> Any:
     ("fail_reason", "wait"),
     [
         ("한도초과", 2 * DAY),
-        ("거래정지카드", 3 * DAY),
+        ("거래정지카드", 2 * DAY),
         ("(PG사 결제 장애) Internal error", DAY),
         ("처음 보는 말", 2 * DAY),
     ],
@@ -217,6 +218,19 @@ class TestTheSwitchOfASubscription:
         assert world.run(world.database.run(work)) == []
         assert world.run(world.charge_all()) == ["paid"]
 
+    def test_is_looked_at_with_every_key_held_that_is_counted_by(self, world: World) -> None:
+        """Keys are locked before subscriptions, as by whoever buries a key, or changes one."""
+        decline(world, 2)
+        resting, other = world.run(world.open_invoices(2))
+        assert world.run(world.charge([resting, other])) == ["declined"] * 2
+        subscription_id = world.run(world.invoice(resting)).subscription_id
+        world.run(switch_dunning(world, subscription_id, enabled=False))
+        world.pass_time(2 * DAY)
+        with locked(world) as tables:
+            assert world.run(world.charge([resting, other])) == ["open unsent", "paid"]
+        of_both = [table for table in tables if table in {"billing_keys", "subscriptions"}]
+        assert of_both[:3] == ["billing_keys", "subscriptions", "billing_keys"], tables
+
     def test_a_new_method_is_charged_although_it_is_off(self, world: World) -> None:
         shop = Shop(world)
 
@@ -273,7 +287,6 @@ class TestHowOftenAMethodIsTried:
             assert world.run(charged_at(world, DAY)) == ["declined"]
             assert world.run(charged_at(world, DAY)) == []
             assert world.run(world.invoice(invoice_id)).next_attempt_at == START_AT + KEY_WINDOW
-            # Its own next period has come meanwhile; a first attempt is no repetition.
             assert world.run(charged_at(world, 27 * DAY)) == ["declined"]
             assert len(world.run(world.attempts(invoice_id))) == 4
 
@@ -293,6 +306,36 @@ class TestHowOftenAMethodIsTried:
             assert world.run(world.invoice(first)).declines == 2
             waiting = world.run(world.invoice(other))
             assert waiting.next_attempt_at == START_AT + KEY_WINDOW
+
+    def test_counts_the_first_attempts_of_what_is_past_due(self, module_url: str) -> None:
+        """Every further period would bring one more try of a method that is in trouble."""
+        with ruled(module_url, delays=(DAY,) * 5, key_attempts_max=2) as world:
+            decline(world, 2)
+            world.run(declined_once(world))
+            assert world.run(charged_at(world, DAY)) == ["declined"]
+            world.pass_time(28 * DAY)
+            world.run(world.renew())
+            assert world.run(world.charge_all()) == []
+            (first, further) = world.run(world.rows("SELECT * FROM invoices ORDER BY period_index"))
+            assert (further.attempts, further.next_attempt_at) == (0, START_AT + KEY_WINDOW)
+            assert first.next_attempt_at == START_AT + KEY_WINDOW
+            # One of the two is old by then, and the other one a day later.
+            assert world.run(charged_at(world, DAY)) == ["paid"]
+            assert world.run(charged_at(world, DAY)) == ["paid"]
+            assert world.run(world.subscription(first.id)).status == "active"
+
+    def test_counts_no_first_attempt_of_what_is_not_past_due(self, module_url: str) -> None:
+        """Another subscription of the same method has not been refused anything."""
+        with ruled(module_url, delays=(DAY,) * 5, key_attempts_max=1) as world:
+            decline(world, 1)
+            world.run(declined_once(world))
+            (other,) = world.run(world.open_invoices())
+            world.run(
+                world.rows(
+                    "UPDATE subscriptions SET billing_key_id = (SELECT min(id) FROM billing_keys)"
+                )
+            )
+            assert world.run(world.charge([other])) == ["paid"]
 
     def test_a_new_method_begins_anew(self, module_url: str) -> None:
         with ruled(module_url, delays=(DAY,) * 5, key_attempts_max=1) as world:
@@ -346,6 +389,29 @@ def test_a_decline_of_the_buyers_own_try_keeps_a_subscription_from_being_active(
     assert world.run(world.invoice(second)).declines == 0
     assert world.run(world.charge([first])) == ["paid"]
     assert world.run(world.subscription(first)).status == "past_due"
+
+
+def test_what_was_never_tried_and_is_past_due_keeps_a_subscription_from_being_active(
+    world: World,
+) -> None:
+    """It met a dead key, so no attempt of it was declined; that it is owed says its own row."""
+    first, second = world.run(world.open_invoices(2))
+    statement = "UPDATE invoices SET subscription_id = :s, period_index = 1 WHERE id = :id"
+    subscription_id = world.run(world.invoice(first)).subscription_id
+    world.run(world.rows(statement, s=subscription_id, id=second))
+    decline(world, 1)
+    assert world.run(world.charge([first])) == ["declined"]
+    world.run(world.rows("UPDATE billing_keys SET status = 'dead'"))
+    assert world.run(world.charge([second])) == ["open unsent"]
+    assert world.run(world.attempts(second)) == []
+    world.run(world.rows("UPDATE billing_keys SET status = 'active'"))
+    world.run(world.rows("UPDATE invoices SET next_attempt_at = :now", now=world.clock.now()))
+    assert world.run(world.charge([first])) == ["paid"]
+    assert world.run(world.subscription(first)).status == "past_due"
+    assert world.run(world.events("subscription.recovered")) == []
+    assert world.run(world.charge([second])) == ["paid"]
+    assert world.run(world.subscription(first)).status == "active"
+    assert len(world.run(world.events("subscription.recovered"))) == 1
 
 
 def test_a_class_of_its_own_schedule_ends_earlier(module_url: str) -> None:

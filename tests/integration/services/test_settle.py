@@ -36,6 +36,7 @@ from shared.billing.outcome import (
 from shared.billing.rules import CollectionRules, DeadMethodBrake
 from shared.db import holds, moves, subscriptions
 from shared.db.engine import Database, connect
+from tests.integration.services.locking import locked
 from tests.support.billing import LEASES, MONTHLY, QUIET, START_AT, World, until, world_of
 from tests.support.book import Ending
 from worker.services.settle import SettleMoves
@@ -526,6 +527,18 @@ class TestSubscriptions:
         world.run(settle(world, group))
         assert world.run(statuses(world)) == ["canceled"]
 
+    def test_a_group_locks_the_keys_that_it_buries_before_any_subscription(
+        self, world: World
+    ) -> None:
+        """A charge counts attempts with a key held, and looks at its subscriptions after that."""
+        claimed = world.run(claims_of(world, 3))
+        outcomes: list[Outcome] = [BROKE, DEAD, Paid("imp_1", None)]
+        group = [move(world, *pair) for pair in zip(claimed, outcomes, strict=True)]
+        with locked(world) as tables:
+            world.run(settle(world, group))
+        of_both = [table for table in tables if table in {"billing_keys", "subscriptions"}]
+        assert list(dict.fromkeys(of_both)) == ["billing_keys", "subscriptions"], tables
+
     def test_two_last_payments_at_once_recover_it(self, world: World) -> None:
         ids = world.run(two_periods(world))
         for invoice_id in ids:
@@ -542,7 +555,11 @@ class TestSubscriptions:
             async with world.database.transaction() as connection:
                 await moves.apply_moves(connection, [paid])
                 applied[0] += 1
-                await until(lambda: applied[0] == 2)
+
+                async def both_applied_or_one_waits() -> bool:
+                    return applied[0] == 2 or await somebody_waits_for_a_lock()
+
+                await until(both_applied_or_one_waits)
                 await subscriptions.recover(connection, [claim.subscription_id], START_AT)
                 looked[0] += 1
 

@@ -68,7 +68,7 @@ def event(name: EventName, **data: str | int | None) -> Event:
     )
 
 
-def paid_move(claim: Claim, *, paid_at: datetime = PAID_AT, recovers: bool = True) -> Move:
+def paid_move(claim: Claim, *, paid_at: datetime = PAID_AT, recovers: bool = False) -> Move:
     return Move(
         claim,
         AttemptStatus.PAID,
@@ -521,3 +521,14 @@ def test_a_dunning_step_nobody_knows_concludes_nothing(monkeypatch: pytest.Monke
     monkeypatch.setattr(collection, "after_decline", lambda *_: "some other step")
     with pytest.raises(AssertionError):
         settle(CLAIM, DECLINED, RULES.dunning, NOW)
+
+
+def test_a_payment_of_what_was_not_past_due_makes_no_subscription_recover() -> None:
+    """That an invoice was declined once says nothing: what it owes says its own row."""
+    never = replace(CLAIM, declines=2, past_due_at=None, subscription_status=ACTIVE)
+    assert not after_send(never, PAID, RULES, NOW).recovers
+    for claim in (
+        replace(never, past_due_at=CLAIMED_AT),
+        replace(never, subscription_status=PAST_DUE),
+    ):
+        assert after_send(claim, PAID, RULES, NOW).recovers

@@ -8,7 +8,7 @@ import pytest
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
-from shared.billing.consent import ConsentKind, ConsentPolicy
+from shared.billing.consent import Consent, ConsentKind, ConsentPolicy, is_given, valid_until
 from shared.billing.errors import InvalidTransitionError
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
@@ -34,6 +34,7 @@ from tests.unit.billing.renewals import (
 )
 
 CYCLE: Final = BillingCycle(ANCHOR_AT, MONTHLY)
+INSTANT: Final = timedelta(microseconds=1)
 SECOND_AT: Final = CYCLE.period(1).start_at
 THIRD_AT: Final = CYCLE.period(2).start_at
 BOTH: Final = pytest.mark.parametrize("policy", [KEEP, END], ids=["keep", "end"])
@@ -208,3 +209,32 @@ class TestNotices:
         assert notice.is_consent_missing
         assert (notice.bill.total.amount, notice.after.order_name) == (12_000, "라이트")
         assert notice.before.total.amount == 9_900
+
+    @pytest.mark.parametrize("days", [7, 30])
+    def test_it_says_from_when_until_when_a_consent_counts(self, days: int) -> None:
+        raised = change(SECOND_AT + DAY, 12_000)
+        policy = ConsentPolicy(valid_for=days * DAY)
+        policies, waits = RenewalPolicies(consent=policy), Outstanding((raised,))
+        notice = change_notice(subscription(), policies, waits, raised.id)
+        assert notice is not None
+        told = notice.told(ANCHOR_AT)
+        first_at = THIRD_AT - days * DAY
+        assert (told["consent_from"], told["consent_until"]) == (
+            first_at.isoformat(),
+            THIRD_AT.isoformat(),
+        )
+        kind = ConsentKind.PRICE_INCREASE
+        assert valid_until(policy, kind, first_at) == THIRD_AT
+        for given_at, counts in ((first_at, True), (first_at - INSTANT, False)):
+            given = (Consent(kind, 12_000, given_at),)
+            assert is_given(policy, given, kind, 12_000, THIRD_AT) == counts
+
+    def test_it_says_neither_where_none_is_needed(self) -> None:
+        notice = next_notice(subscription(), RenewalPolicies(consent=KEEP), Outstanding())
+        assert notice is not None
+        told = notice.told(ANCHOR_AT)
+        assert (told["consent_from"], told["consent_until"]) == (None, None)
+
+    def test_a_consent_at_sign_up_and_one_nobody_asks_for_count_until_no_time(self) -> None:
+        assert valid_until(KEEP, ConsentKind.SIGN_UP, ANCHOR_AT) is None
+        assert valid_until(UNASKED, ConsentKind.PRICE_INCREASE, ANCHOR_AT) is None

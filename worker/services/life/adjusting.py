@@ -1,17 +1,20 @@
 """Give a buyer a credit, or a discount for some periods."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.billing.change import changed
 from shared.billing.events import Event, EventName, Json
-from shared.billing.lines import AdjustmentKind, bill
+from shared.billing.lines import PERCENT_MAX, Adjustment, AdjustmentKind, bill
 from shared.billing.money import Price
-from shared.billing.subscription import Agreement
-from shared.db import adjustments, agreement_writes, outbox
+from shared.billing.subscription import Agreement, Subscription
+from shared.db import adjustments, agreement_writes, changes, outbox
 from shared.db.agreement_writes import NewAdjustment
 from shared.jobs.life_commands import AdjustSubscription
+from worker.services.commanding import CommandRefusedError
 from worker.services.life.rules import LifeRules
 from worker.services.life.standing import going_on
 
@@ -30,12 +33,14 @@ class Adjust:
         agreement, id_ = subscription.agreement, subscription.id
         new = _adjustment(command, agreement)
         (adjustment_id,) = await agreement_writes.adjust(connection, [new], command.command_id)
-        found = await adjustments.still_open(connection, [id_])
+        found = (await adjustments.still_open(connection, [id_])).get(id_, ())
+        if new.kind is AdjustmentKind.DISCOUNT:
+            await self._require_charged(connection, command, subscription, found)
         owed = bill(
             agreement.total,
             agreement.order_name,
             agreement.quantity,
-            found.get(id_, ()),
+            found,
             self.rules.minimum_amount,
         )
         # What the next period would cost with all that is open; later ones nobody knows.
@@ -55,6 +60,28 @@ class Adjust:
             "adjustment_id": adjustment_id,
             "next_amount": owed.total.amount,
         }
+
+    async def _require_charged(
+        self,
+        connection: AsyncConnection,
+        command: AdjustSubscription,
+        subscription: Subscription,
+        found: Sequence[Adjustment],
+    ) -> None:
+        """Refuse a discount that makes a period free, at the price of today or one to come."""
+        if command.percent == PERCENT_MAX:
+            message = (
+                f"a discount of {PERCENT_MAX} percent is a free trial: subscription.start gives one"
+                " (trial_days), with its consent; a credit pays for periods without one"
+            )
+            raise CommandRefusedError(message)
+        agreement = subscription.agreement
+        self.rules.require_charged(agreement, found)
+        upcoming = agreement.cycle.period(subscription.next_period_index)
+        pending = await changes.pending(connection, [subscription.id])
+        for change in pending.of.get(subscription.id, ()):
+            agreement = changed(agreement, change.terms, upcoming)
+            self.rules.require_charged(agreement, found)
 
 
 def _adjustment(command: AdjustSubscription, agreement: Agreement) -> NewAdjustment:

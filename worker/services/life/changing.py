@@ -1,6 +1,7 @@
 """Change what a subscription is billed by: now, from its next renewal on, or from a date on."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,12 +14,12 @@ from shared.billing.consent import ConsentKind
 from shared.billing.events import Event, EventName, Json
 from shared.billing.invoice import InvoiceStatus
 from shared.billing.lifecycle import BILLABLE, SubscriptionStatus
-from shared.billing.lines import AdjustmentKind
+from shared.billing.lines import Adjustment, AdjustmentKind
 from shared.billing.money import Price
 from shared.billing.proration import Proration, days_text, paid_share, prorated
 from shared.billing.refund import Requester
 from shared.billing.subscription import Agreement, Subscription
-from shared.db import agreement_writes, life, outbox
+from shared.db import adjustments, agreement_writes, changes, life, notices, outbox
 from shared.db.agreement_writes import NewAdjustment, NewChange
 from shared.db.life import Life
 from shared.jobs.life_commands import ChangeSubscription
@@ -26,9 +27,6 @@ from worker.services.commanding import CommandRefusedError
 from worker.services.life.consenting import consent_of, is_agreed, keep
 from worker.services.life.rules import LifeRules
 from worker.services.life.standing import going_on
-
-# What is not paid for, and will not be, has no days that could be given back.
-_BILLED = frozenset({InvoiceStatus.OPEN, InvoiceStatus.PAID})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +41,27 @@ class ChangeAgreement:
         """Write the change, or refuse it in words.
 
         A change at once waits for the next period to be opened where a period has begun that is
-        not billed yet, and another interval waits for the end of a pause: both are the first
-        period's to come.
+        not billed yet, or whose days the next invoice charges, and another interval waits for the
+        end of a pause: all are the first period's to come.
         """
         held = await going_on(connection, command.subscription_id, now)
         before = held.subscription
         terms = _terms(command, before.agreement)
         wanted = changed(before.agreement, terms, _next(before))
         self.rules.require_collectable(wanted.total)
-        effective_at = _effective_at(command, before, terms, now)
+        found = (await adjustments.still_open(connection, [before.id])).get(before.id, ())
+        effective_at, next_at = _effective_at(command, before, terms, now), _next(before).start_at
+        if effective_at is None and _is_charged_later(held, found):
+            effective_at = next_at
+        if effective_at is None or effective_at <= next_at:
+            self.rules.require_charged(wanted, found)
         if effective_at is not None:
             return await self._schedule(connection, command, before, terms, effective_at, now)
         if wanted == before.agreement:
             message = "the subscription is billed by these terms already: name one that differs"
             raise CommandRefusedError(message)
+        if command.prorate:
+            _require_paid(held, now)
         await self._require_agreed(connection, command, before, wanted, now, now)
         return await _change_now(connection, command, held, terms, now)
 
@@ -71,13 +76,15 @@ class ChangeAgreement:
     ) -> dict[str, Json]:
         """Leave the change to the first period that begins at ``effective_at`` or later."""
         wanted = changed(before.agreement, terms, _next(before))
-        is_more = _is_more(before, wanted)
         if command.requester is Requester.CUSTOMER or command.consent is not None:
             at = _first_billed_at(before, effective_at)
             await self._require_agreed(connection, command, before, wanted, at, now)
+        if terms.interval is not None:
+            # It may bring the first periods of other changes nearer.
+            await notices.look_again(connection, before.id, now)
         notice_at = None
-        if is_more and command.requester is Requester.ADMIN:
-            notice_at = max(effective_at - self.rules.price_notice, now)
+        if command.requester is Requester.ADMIN:
+            notice_at = await self._notice_at(connection, before, terms, effective_at, now)
         new = NewChange(
             before.id, effective_at, terms, command.requester, notice_at, command.command_id
         )
@@ -98,6 +105,33 @@ class ChangeAgreement:
             "adjustment_ids": [],
         }
 
+    async def _notice_at(
+        self,
+        connection: AsyncConnection,
+        before: Subscription,
+        terms: Terms,
+        effective_at: datetime,
+        now: datetime,
+    ) -> datetime | None:
+        """Return when the buyer is to be told of a change, at the earliest, or None for never.
+
+        What comes before it counts, too: a price that is lower until then is agreed to alone.
+        """
+        pending = (await changes.pending(connection, [before.id])).of.get(before.id, ())
+        agreement, upcoming = before.agreement, _next(before)
+        for change in pending:
+            if change.effective_at <= effective_at:
+                agreement = changed(agreement, change.terms, upcoming)
+        consented = min(before.consented_amount or 0, agreement.total.amount)
+        until_then = dataclasses.replace(before, agreement=agreement, consented_amount=consented)
+        wanted, lead = changed(agreement, terms, upcoming), self.rules.price_notice
+        if not lead or not (_is_more(before, wanted) or _is_more(until_then, wanted)):
+            return None
+        # Another interval to come may bring its first period nearer; who tells of it counts anew.
+        moves = any(change.terms.interval is not None for change in pending)
+        at = effective_at if moves else _first_billed_at(before, effective_at)
+        return max(at - lead, now)
+
     async def _require_agreed(
         self,
         connection: AsyncConnection,
@@ -115,7 +149,7 @@ class ChangeAgreement:
             new = consent_of(
                 before.id, command.consent, kind, amounts, effective_at, command.command_id
             )
-            await keep(connection, new, now)
+            await keep(connection, self.rules.consent, new, now)
         # Nothing of a free trial is charged before the buyer has agreed to it anew.
         if before.status is SubscriptionStatus.TRIALING or not _is_more(before, wanted):
             return
@@ -157,6 +191,7 @@ async def _change_now(
         # Whoever has agreed to pay less has not agreed to pay more again.
         after = dataclasses.replace(after, consented_amount=agreement.total.amount)
     await life.move(connection, after)
+    await notices.look_again(connection, before.id, now)
     data: dict[str, Json] = {
         "change_id": None,
         "period_index": index - 1 if runs and not begins_anew else index,
@@ -179,7 +214,8 @@ async def _prorations(
 ) -> list[NewAdjustment]:
     """Return what the days that are left of the running period are credited and charged with."""
     before, running = held.subscription, held.running
-    if running is None or running.status not in _BILLED:
+    # What is not paid for, and will not be, has no days that could be given back.
+    if running is None or running.status is not InvoiceStatus.PAID:
         return []
     agreement = before.agreement
     share = paid_share(running.lines, await life.given_back(connection, running.invoice_id))
@@ -190,6 +226,29 @@ async def _prorations(
     if after is not None:
         prorations.append(_adjustment(before, charge, found.charge, after.order_name, found))
     return prorations
+
+
+def _is_charged_later(held: Life, found: Sequence[Adjustment]) -> bool:
+    """Say whether a running period has no invoice, and its days are left to the next one.
+
+    A pause was over in the midst of it: the days are charged at the price of then, and a change of
+    them would be charged beside that.
+    """
+    if held.running is not None or held.subscription.status is SubscriptionStatus.PAUSED:
+        return False
+    return any(each.kind is AdjustmentKind.PRORATION_CHARGE for each in found)
+
+
+def _require_paid(held: Life, now: datetime) -> None:
+    """Refuse to credit days that may never be paid for."""
+    running = held.running
+    if running is None or running.status is not InvoiceStatus.OPEN or not _runs(held, now):
+        return
+    message = (
+        "the running period is not paid yet, so its days cannot be credited: wait until it is, set"
+        " prorate to false, or leave the change to the next renewal (at_renewal)"
+    )
+    raise CommandRefusedError(message)
 
 
 def _adjustment(

@@ -1,50 +1,62 @@
 """Keep what a buyer agreed to, and see whether it is what is about to be charged."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.billing.consent import ConsentKind, ConsentPolicy, is_given
-from shared.billing.events import Event, EventName, Json
+from shared.billing.consent import ConsentKind, ConsentPolicy, is_given, valid_until
+from shared.billing.events import Event, EventName, Json, iso
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.db import agreement_writes, consents, outbox
 from shared.db.agreement_writes import NewConsent
 from shared.jobs.life_commands import Consent, RecordConsent
 from worker.services.commanding import CommandRefusedError
-from worker.services.life.standing import iso, standing
+from worker.services.life.rules import LifeRules
+from worker.services.life.standing import standing
 
 # Clocks of two machines agree to within this.
 _CLOCKS_APART = timedelta(minutes=1)
 
 
-async def record_consent(
-    connection: AsyncConnection, command: RecordConsent, now: datetime
-) -> dict[str, Json]:
-    """Handle ``consent.record``: keep what was agreed to, with what proves it.
+@dataclass(frozen=True, slots=True)
+class KeepConsent:
+    """Handle ``consent.record``: keep what was agreed to, with what proves it."""
 
-    Raises:
-        CommandRefusedError: The subscription is unknown or has ended, or the consent is of a time
-            to come.
-    """
-    life = await standing(connection, command.subscription_id)
-    if life.subscription.status is SubscriptionStatus.CANCELED:
-        message = (
-            "the subscription has ended, and nothing of it is charged: give the consent with"
-            " subscription.reactivate, or with subscription.start"
+    rules: LifeRules
+
+    async def __call__(
+        self, connection: AsyncConnection, command: RecordConsent, now: datetime
+    ) -> dict[str, Json]:
+        """Keep the consent, and say until when it counts, so that one too early is noticed.
+
+        Raises:
+            CommandRefusedError: The subscription is unknown or has ended, or the consent is of a
+                time to come.
+        """
+        life = await standing(connection, command.subscription_id)
+        if life.subscription.status is SubscriptionStatus.CANCELED:
+            message = (
+                "the subscription has ended, and nothing of it is charged: give the consent with"
+                " subscription.reactivate, or with subscription.start"
+            )
+            raise CommandRefusedError(message)
+        new = consent_of(
+            command.subscription_id,
+            command.consent,
+            command.kind,
+            (command.amount_before, command.amount_after),
+            command.effective_at,
+            command.command_id,
         )
-        raise CommandRefusedError(message)
-    new = consent_of(
-        command.subscription_id,
-        command.consent,
-        command.kind,
-        (command.amount_before, command.amount_after),
-        command.effective_at,
-        command.command_id,
-    )
-    consent_id = await keep(connection, new, now)
-    return {"subscription_id": str(command.subscription_id), "consent_id": consent_id}
+        consent_id = await keep(connection, self.rules.consent, new, now)
+        return {
+            "subscription_id": str(command.subscription_id),
+            "consent_id": consent_id,
+            "valid_until": iso(valid_until(self.rules.consent, new.kind, new.given_at)),
+        }
 
 
 def consent_of(
@@ -73,14 +85,17 @@ def consent_of(
         after,
         effective_at,
         said.given_at,
+        said.payment_method,
         said.shown,
         said.evidence,
         command_id,
     )
 
 
-async def keep(connection: AsyncConnection, new: NewConsent, now: datetime) -> int:
-    """Keep a consent, tell of it and return its id.
+async def keep(
+    connection: AsyncConnection, policy: ConsentPolicy, new: NewConsent, now: datetime
+) -> int:
+    """Keep a consent, tell of it and until when it counts, and return its id.
 
     Raises:
         CommandRefusedError: It says that it will be given.
@@ -98,6 +113,7 @@ async def keep(connection: AsyncConnection, new: NewConsent, now: datetime) -> i
         "amount_after": new.amount_after,
         "effective_at": iso(new.effective_at),
         "given_at": new.given_at.isoformat(),
+        "valid_until": iso(valid_until(policy, new.kind, new.given_at)),
         "at": now.isoformat(),
     }
     await outbox.write(connection, [Event(EventName.CONSENT_GIVEN, new.subscription_id, data)])

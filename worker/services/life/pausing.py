@@ -6,13 +6,13 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.cancellation import CancelWhen, running_period_end
-from shared.billing.events import Event, EventName, Json
+from shared.billing.events import Event, EventName, Json, iso
 from shared.billing.lifecycle import Happening, SubscriptionStatus, moved
 from shared.billing.refund import require_reason
 from shared.db import life, outbox, pauses
 from shared.jobs.life_commands import PauseSubscription, ResumeSubscription
 from worker.services.commanding import CommandRefusedError
-from worker.services.life.standing import going_on, iso, require_going_on, standing
+from worker.services.life.standing import going_on, require_going_on, standing
 
 
 async def pause_subscription(

@@ -7,16 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import BillingCycle
 from shared.billing.consent import ConsentKind
-from shared.billing.events import Event, EventName, Json
+from shared.billing.events import Event, EventName, Json, iso
 from shared.billing.lifecycle import Happening, SubscriptionStatus, moved
 from shared.billing.subscription import BillingKeyStatus, Subscription
-from shared.db import agreement_writes, billing_keys, life, outbox
+from shared.db import agreement_writes, billing_keys, life, notices, outbox
 from shared.db.life import Life
 from shared.jobs.life_commands import ReactivateSubscription
 from worker.services.commanding import CommandRefusedError
 from worker.services.life.consenting import consent_of, keep
 from worker.services.life.rules import LifeRules
-from worker.services.life.standing import iso, standing
+from worker.services.life.standing import standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Reactivate:
                 now,
                 command.command_id,
             )
-            await keep(connection, new, now)
+            await keep(connection, self.rules.consent, new, now)
             consented = amount
         elif self.rules.consent.required and amount > consented:
             message = (
@@ -94,6 +94,7 @@ class Reactivate:
         )
         await life.forget_end(connection, before.id)
         await life.move(connection, after)
+        await notices.look_again(connection, before.id, now)
         data: dict[str, Json] = {
             "canceled_at": iso(held.canceled_at),
             "period_index": index,

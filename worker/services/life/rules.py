@@ -1,12 +1,15 @@
 """What a merchant has decided about the lives of subscriptions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from shared.billing.charge_hours import ChargeHours
 from shared.billing.consent import ConsentPolicy
 from shared.billing.dunning import DunningPolicy
+from shared.billing.lines import Adjustment, AdjustmentKind, bill
 from shared.billing.money import Collectability, Price, collectability, minimum_amount_text
+from shared.billing.subscription import Agreement
 from shared.jobs.command import WON_MAX
 from worker.services.commanding import CommandRefusedError
 
@@ -50,3 +53,25 @@ class LifeRules:
                 " billed: lower the amount or the quantity"
             )
             raise CommandRefusedError(message)
+
+    def require_charged(self, agreement: Agreement, adjustments: Iterable[Adjustment]) -> None:
+        """Refuse discounts by which a period would cost nothing at all.
+
+        What follows it would be charged without the consent that what was free asks for. A credit
+        is the buyer's own: a period that it pays for is paid for.
+
+        Raises:
+            CommandRefusedError: In words.
+        """
+        discounts = [each for each in adjustments if each.kind is AdjustmentKind.DISCOUNT]
+        total = agreement.total
+        owed = bill(total, agreement.order_name, agreement.quantity, discounts, self.minimum_amount)
+        if owed.total.amount or not total.amount:
+            return
+        message = (
+            f"a period of {total.amount:,} won would cost nothing by its discounts, and the one"
+            " after them all of it, without the consent that is asked for before what was free is"
+            " charged: right are a smaller discount, a price above it, a credit, or a free trial"
+            " (trial_days of subscription.start, with its consent of the kind trial_conversion)"
+        )
+        raise CommandRefusedError(message)

@@ -51,8 +51,3 @@ def require_going_on(subscription: Subscription, now: datetime) -> None:
             f"the subscription ends at {at}: take the end back with subscription.reactivate first"
         )
     raise CommandRefusedError(message)
-
-
-def iso(instant: datetime | None) -> str | None:
-    """Return an instant as events and results tell it."""
-    return None if instant is None else instant.isoformat()

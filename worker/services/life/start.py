@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.consent import ConsentKind
-from shared.billing.events import Json
+from shared.billing.events import Json, iso
 from shared.billing.lines import AdjustmentKind
 from shared.billing.money import Price
 from shared.billing.subscription import (
@@ -26,7 +26,6 @@ from shared.jobs.life_commands import StartSubscription
 from worker.services.commanding import CommandRefusedError
 from worker.services.life.consenting import consent_of, keep
 from worker.services.life.rules import LifeRules
-from worker.services.life.standing import iso
 
 # A command that comes again after its reply was lost names the same subscription.
 _COMMANDS: Final = UUID("5f0d8a3e-6c1b-4f57-9a52-0e4f7a1c9d36")
@@ -70,7 +69,7 @@ class Start:
             new_consent = consent_of(
                 id_, command.consent, ConsentKind.SIGN_UP, amounts, None, command.command_id
             )
-            await keep(connection, new_consent, now)
+            await keep(connection, self.rules.consent, new_consent, now)
         first = agreement.cycle.period(agreement.first_period_index)
         return {
             "subscription_id": str(id_),

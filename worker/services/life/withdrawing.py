@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.events import Event, EventName, Json
-from shared.db import agreement_writes, outbox
+from shared.db import agreement_writes, notices, outbox
 from shared.jobs.life_commands import WithdrawChange
 from worker.services.commanding import CommandRefusedError
 from worker.services.life.standing import standing
@@ -28,6 +28,8 @@ async def withdraw_change(
         if status is not None:
             message = f"change {change_id} is {status} already: only a pending one is taken back"
         raise CommandRefusedError(message)
+    # It may have been what kept another one's first period away.
+    await notices.look_again(connection, id_, now)
     data: dict[str, Json] = {"change_id": change_id, "at": now.isoformat()}
     event = Event(EventName.SUBSCRIPTION_CHANGE_WITHDRAWN, id_, data)
     await outbox.write(connection, [event])

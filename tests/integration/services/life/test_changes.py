@@ -17,6 +17,7 @@ from shared.jobs.life_commands import (
     RecordConsent,
     WithdrawChange,
 )
+from tests.support.agreements import Agreements
 from tests.support.billing import MONTHLY, START_AT
 from tests.support.book import Ending
 from tests.support.living import Living
@@ -37,6 +38,12 @@ def paid(living: Living, **values: Any) -> uuid.UUID:
 def refused(living: Living, id_: uuid.UUID, **values: Any) -> str:
     said = {"subscription_id": id_, "requester": "customer", **values}
     return str(living.run(living.refused(ChangeSubscription, **said)))
+
+
+def notice_ats(living: Living) -> list[datetime | None]:
+    """Return when each change is to be told of, oldest change first."""
+    rows = living.run(living.world.rows("SELECT notice_at FROM agreement_changes ORDER BY id"))
+    return [row.notice_at for row in rows]
 
 
 def terms(living: Living, id_: uuid.UUID) -> tuple[int, int, int | None]:
@@ -325,13 +332,75 @@ class TestAHigherPrice:
         said = {"requester": "admin", "consent": None, "effective_at": APR_30}
         living.run(living.change(id_, amount=30_000, **said))
         living.run(living.change(id_, amount=20_000, **said))
-        rows = living.run(living.world.rows("SELECT notice_at FROM agreement_changes ORDER BY id"))
-        assert [row.notice_at for row in rows] == [APR_30 - 30 * DAY, None]
+        assert notice_ats(living) == [APR_30 - 30 * DAY, None]
+
+    def test_told_ahead_is_before_its_first_period_and_not_before_its_date(
+        self, living: Living
+    ) -> None:
+        """A consent is counted from the period: who agrees on the day of the notice is in time."""
+        id_ = paid(living)
+        said = {"requester": "admin", "consent": None, "effective_at": MAR_31 + 2 * DAY}
+        living.run(living.change(id_, amount=30_000, **said))
+        assert notice_ats(living) == [APR_30 - 30 * DAY]
+
+    def test_and_never_before_now(self, living: Living) -> None:
+        id_ = paid(living)
+        said = {"requester": "admin", "consent": None, "effective_at": FEB_28 - DAY}
+        living.run(living.change(id_, amount=30_000, **said))
+        assert notice_ats(living) == [living.world.clock.now()]
+
+    def test_nor_at_all_where_that_is_switched_off(self, living: Living) -> None:
+        living.rules = replace(living.rules, price_notice=timedelta(0))
+        id_ = paid(living, product="slim")
+        said = {"requester": "admin", "consent": None, "effective_at": APR_30}
+        living.run(living.change(id_, amount=30_000, **said))
+        living.run(living.do(ChangePrice, product="slim", amount=31_000, effective_at=APR_30))
+        assert notice_ats(living) == [None, None]
+
+    def test_a_price_that_rises_again_after_a_lower_one_is_told_ahead(self, living: Living) -> None:
+        """What was agreed to by then is the lower one."""
+        id_ = paid(living)
+        living.run(living.change(id_, amount=20_000))
+        said = {"requester": "admin", "consent": None, "effective_at": APR_30}
+        living.run(living.change(id_, amount=28_000, **said))
+        assert notice_ats(living) == [None, APR_30 - 30 * DAY]
+
+    def test_another_interval_to_come_leaves_when_to_whoever_tells_of_it(
+        self, living: Living
+    ) -> None:
+        id_ = paid(living, interval="year")
+        living.run(
+            living.change(id_, interval="month", amount=2_000, requester="admin", consent=None)
+        )
+        year = BillingCycle(START_AT, Interval(IntervalUnit.YEAR)).period(1).start_at
+        said = {"requester": "admin", "consent": None, "effective_at": year + 3 * DAY}
+        living.run(living.change(id_, amount=3_000, **said))
+        assert notice_ats(living)[-1] == year + 3 * DAY - 30 * DAY
+
+    @pytest.mark.parametrize(
+        ("kind", "days"), [("price_increase", 30), ("plan_change", 30), ("sign_up", None)]
+    )
+    def test_a_consent_answers_until_when_it_counts(
+        self, living: Living, kind: str, days: int | None
+    ) -> None:
+        """Whoever gives one too early for the period sees it at once."""
+        id_ = paid(living)
+        said = {"kind": kind, "amount_after": 30_000, "consent": living.consent()}
+        told = living.run(living.do(RecordConsent, subscription_id=id_, **said))
+        until = days and (living.world.clock.now() + days * DAY).isoformat()
+        assert told["valid_until"] == until
+        (event,) = living.run(living.world.events("consent.given"))
+        assert event["valid_until"] == until
+        (row,) = living.run(living.world.rows("SELECT payment_method FROM consents"))
+        assert row.payment_method is None
 
     def test_needs_none_where_another_law_applies(self, living: Living) -> None:
         living.rules = replace(living.rules, consent=ConsentPolicy(required=False))
         id_ = paid(living)
         living.run(living.change(id_, amount=30_000, at_renewal=False, consent=None))
+        said = {"kind": "price_increase", "amount_after": 1, "consent": living.consent()}
+        told = living.run(living.do(RecordConsent, subscription_id=id_, **said))
+        assert told["valid_until"] is None
 
     def test_a_lower_one_is_not_agreed_to_for_more_again(self, living: Living) -> None:
         id_ = paid(living)
@@ -339,6 +408,58 @@ class TestAHigherPrice:
         assert "has not agreed to 28,000" in refused(
             living, id_, amount=28_000, at_renewal=False, consent=None
         )
+
+
+class TestWhatBringsAHigherPriceNearer:
+    """It was put off until its first period; what moves that has it looked at again."""
+
+    def test_another_interval_at_once(self, living: Living) -> None:
+        id_ = paid(living, interval="year")
+        said = {"requester": "admin", "consent": None, "effective_at": APR_30}
+        living.run(living.change(id_, amount=40_000, **said))
+        now = living.world.clock.now()
+        year = BillingCycle(START_AT, Interval(IntervalUnit.YEAR)).period(1).start_at
+        assert notice_ats(living) == [year - 30 * DAY]
+        living.run(living.change(id_, interval="month", at_renewal=False))
+        assert notice_ats(living) == [now]
+        living.run(living.tick())
+        assert living.run(Agreements(living.world).notices(renewal_days=0)) == 0
+        (notice_at,) = notice_ats(living)
+        assert notice_at == BillingCycle(now, MONTHLY).period(3).start_at - 30 * DAY
+
+    def test_another_interval_to_come(self, living: Living) -> None:
+        id_ = paid(living, interval="year")
+        said = {"requester": "admin", "consent": None}
+        living.run(living.change(id_, amount=40_000, effective_at=APR_30, **said))
+        living.run(living.change(id_, interval="month", effective_at=MAR_31, **said))
+        assert notice_ats(living)[0] == living.world.clock.now()
+
+    def test_a_longer_interval_that_is_taken_back(self, living: Living) -> None:
+        id_ = paid(living)
+        said = {"requester": "admin", "consent": None}
+        longer = living.run(living.change(id_, interval="year", effective_at=MAR_31, **said))
+        effective_at, scan = APR_30 - 10 * DAY, Agreements(living.world)
+        living.run(living.change(id_, amount=40_000, effective_at=effective_at, **said))
+        living.run(living.go_to(FEB_28))
+        living.world.clock.instant = effective_at - 30 * DAY
+        assert living.run(scan.notices(renewal_days=0)) == 0
+        year = BillingCycle(MAR_31, Interval(IntervalUnit.YEAR)).period(1).start_at
+        assert notice_ats(living)[1] == year - 30 * DAY
+        withdraw = {"subscription_id": id_, "change_id": longer["change_id"]}
+        living.run(living.do(WithdrawChange, **withdraw))
+        assert living.run(scan.notices(renewal_days=0)) == 0
+        assert notice_ats(living)[1] == APR_30 - 30 * DAY
+
+    def test_a_return(self, living: Living) -> None:
+        id_ = paid(living, interval="year")
+        said = {"requester": "admin", "consent": None, "effective_at": APR_30}
+        living.run(living.change(id_, amount=40_000, **said))
+        living.run(living.cancel(id_))
+        living.run(living.tick())
+        living.run(living.tick())
+        now = living.world.clock.now()
+        living.run(living.reactivate(id_))
+        assert notice_ats(living) == [now]
 
 
 class TestRefused:
@@ -382,6 +503,33 @@ class TestTheProductsPrice:
         events = living.run(living.world.events("subscription.change_scheduled"))
         assert [event["change_id"] for event in events] == [row.id for row in rows]
         assert {event["effective_at"] for event in events} == {MAR_31.isoformat()}
+
+    @pytest.mark.parametrize("until_then", [20_000, 40_000])
+    def test_it_changes_what_costs_as_much_today_and_something_else_by_then(
+        self, living: Living, until_then: int
+    ) -> None:
+        """A change that comes before it would leave it at the other price for ever."""
+        id_ = living.run(living.start(product="slim"))
+        living.run(living.tick())
+        living.run(living.do(ChangePrice, product="slim", amount=until_then, effective_at=FEB_28))
+        said = {"product": "slim", "amount": 30_000, "effective_at": MAR_31}
+        assert living.run(living.do(ChangePrice, **said))["changes"] == 1
+        # Who pays less until then has agreed to that alone, and is told.
+        told_at = MAR_31 - 30 * DAY if until_then < 30_000 else None
+        assert notice_ats(living)[1] == told_at
+        for at in (FEB_28, MAR_31):
+            living.world.clock.instant = at - DAY
+            said = {"kind": "price_increase", "amount_after": 40_000, "consent": living.consent()}
+            living.run(living.do(RecordConsent, subscription_id=id_, **said))
+            living.run(living.go_to(at))
+        amounts = [row.amount for row in living.run(living.invoices(id_))]
+        assert amounts == [30_000, until_then, 30_000]
+
+    def test_what_comes_after_it_is_left_alone(self, living: Living) -> None:
+        living.run(living.start(product="slim"))
+        living.run(living.do(ChangePrice, product="slim", amount=20_000, effective_at=APR_30))
+        said = {"product": "slim", "amount": 30_000, "effective_at": MAR_31}
+        assert "costs anything else" in living.run(living.refused(ChangePrice, **said))
 
     def test_who_pays_less_need_not_be_told_ahead(self, living: Living) -> None:
         living.run(living.start(product="slim"))
@@ -429,7 +577,7 @@ class TestAdjustments:
 
     @pytest.mark.parametrize(
         ("values", "next_amount"),
-        [({"credit": 29_995}, 10), ({"discount": 29_991, "periods": 2}, 0)],
+        [({"credit": 29_995}, 10), ({"credit": 60_000}, 0)],
     )
     def test_none_leaves_what_cannot_be_charged(
         self, living: Living, values: dict[str, Any], next_amount: int
@@ -439,17 +587,130 @@ class TestAdjustments:
         done = living.run(living.do(AdjustSubscription, **said))
         assert done["next_amount"] == next_amount
 
+    @pytest.mark.parametrize(
+        ("values", "words"),
+        [
+            ({"percent": 100}, "a discount of 100 percent is a free trial"),
+            ({"discount": 30_000}, "a period of 30,000 won would cost nothing by its discounts"),
+            ({"discount": 40_000}, "a period of 30,000 won would cost nothing"),
+            # Nine won are less than the gateway charges.
+            ({"discount": 29_991}, "a period of 30,000 won would cost nothing"),
+        ],
+    )
+    def test_a_discount_that_makes_a_period_free_is_refused(
+        self, living: Living, values: dict[str, Any], words: str
+    ) -> None:
+        """What follows would be the full price after a free period, without a consent."""
+        id_ = paid(living, amount=30_000)
+        said = {"subscription_id": id_, "description": "이벤트", "periods": 1, **values}
+        refusal = living.run(living.refused(AdjustSubscription, **said))
+        assert words in refusal
+        assert "trial_days" in refusal
+        assert living.run(living.adjustments(id_)) == []
 
-def test_a_decline_does_not_keep_a_change_from_being_charged(living: Living) -> None:
+    def test_several_discounts_together_count_and_a_credit_does_not(self, living: Living) -> None:
+        id_ = paid(living, amount=30_000)
+        said = {"subscription_id": id_, "description": "이벤트"}
+        living.run(living.do(AdjustSubscription, credit=60_000, **said))
+        living.run(living.do(AdjustSubscription, discount=20_000, periods=2, **said))
+        words = living.run(living.refused(AdjustSubscription, discount=10_000, periods=1, **said))
+        assert "would cost nothing by its discounts" in words
+        living.run(living.do(AdjustSubscription, discount=9_000, periods=1, **said))
+
+    def test_a_discount_counts_at_a_price_to_come(self, living: Living) -> None:
+        id_ = paid(living, amount=30_000)
+        living.run(living.change(id_, amount=10_000, effective_at=MAR_31))
+        said = {"subscription_id": id_, "description": "이벤트", "periods": 3}
+        words = living.run(living.refused(AdjustSubscription, discount=10_000, **said))
+        assert "a period of 10,000 won would cost nothing" in words
+        living.run(living.do(AdjustSubscription, discount=9_000, **said))
+
+    @pytest.mark.parametrize("at_renewal", [True, False])
+    def test_no_price_falls_below_the_discounts(self, living: Living, at_renewal: bool) -> None:
+        id_ = paid(living, amount=30_000)
+        said = {"subscription_id": id_, "description": "이벤트", "periods": 1}
+        living.run(living.do(AdjustSubscription, discount=10_000, **said))
+        words = refused(living, id_, amount=10_000, at_renewal=at_renewal)
+        assert "a period of 10,000 won would cost nothing by its discounts" in words
+        living.run(living.change(id_, amount=10_010, at_renewal=at_renewal))
+
+
+class TestOfAPeriodThatIsNotPaid:
     """The running period is open: what it is collected by does not change."""
-    id_ = living.run(living.start(amount=28_000))
-    living.world.gateway.script.append(Ending.DECLINED)
-    living.run(living.tick())
-    living.world.clock.instant = START_AT + DAY
-    living.run(living.change(id_, amount=56_000, at_renewal=False))
-    (invoice,) = living.run(living.invoices(id_))
-    assert (invoice.amount, invoice.status) == (28_000, "open")
-    assert [kind for kind, _, _ in living.run(living.adjustments(id_))] == [
-        "proration_credit",
-        "proration_charge",
-    ]
+
+    @pytest.fixture
+    def owing(self, living: Living) -> uuid.UUID:
+        """A subscription whose first charge was declined a day ago."""
+        id_: uuid.UUID = living.run(living.start(amount=28_000))
+        living.world.gateway.script.append(Ending.DECLINED)
+        living.run(living.tick())
+        living.world.clock.instant = START_AT + DAY
+        return id_
+
+    @pytest.mark.parametrize("values", [{"amount": 56_000}, {"interval": "week"}])
+    def test_days_that_may_never_be_paid_are_not_credited(
+        self, living: Living, owing: uuid.UUID, values: dict[str, Any]
+    ) -> None:
+        """A credit would stay where the invoice is given up."""
+        said = {"at_renewal": False, "consent": living.consent(), **values}
+        words = refused(living, owing, **said)
+        assert "the running period is not paid yet" in words
+        assert "set prorate to false" in words
+        assert living.run(living.adjustments(owing)) == []
+
+    def test_they_are_once_it_is_paid(self, living: Living, owing: uuid.UUID) -> None:
+        living.run(living.go_to(START_AT + 7 * DAY))
+        (invoice,) = living.run(living.invoices(owing))
+        assert invoice.status == "paid"
+        living.run(living.change(owing, amount=56_000, at_renewal=False))
+        assert [kind for kind, _, _ in living.run(living.adjustments(owing))] == [
+            "proration_credit",
+            "proration_charge",
+        ]
+
+    @pytest.mark.parametrize("said", [{"at_renewal": False, "prorate": False}, {}])
+    def test_without_proration_and_at_the_renewal_it_is_done(
+        self, living: Living, owing: uuid.UUID, said: dict[str, Any]
+    ) -> None:
+        living.run(living.change(owing, amount=56_000, **said))
+        assert living.run(living.adjustments(owing)) == []
+        (invoice,) = living.run(living.invoices(owing))
+        assert (invoice.amount, invoice.status) == (28_000, "open")
+
+
+class TestAfterAPauseThatSkippedABeginning:
+    """The rest of the period is charged with the next invoice, and no invoice runs."""
+
+    @pytest.fixture
+    def back(self, living: Living) -> uuid.UUID:
+        """A subscription that came back ten days after a period had begun in its pause."""
+        id_ = paid(living, amount=30_000)
+        living.run(living.pause(id_))
+        living.run(living.go_to(MAR_31))
+        living.world.clock.instant = MAR_31 + 10 * DAY
+        assert living.run(living.resume(id_))["charged_later"] == 19_000
+        return id_
+
+    @pytest.mark.parametrize(
+        ("values", "recurring"),
+        [({"amount": 60_000}, 60_000), ({"interval": "week", "amount": 7_000}, 7_000)],
+    )
+    def test_a_change_at_once_waits_and_no_day_is_charged_twice(
+        self, living: Living, back: uuid.UUID, values: dict[str, Any], recurring: int
+    ) -> None:
+        consent = living.consent()
+        told = living.run(living.change(back, at_renewal=False, consent=consent, **values))
+        assert (told["effective_at"], told["adjustment_ids"]) == (APR_30.isoformat(), [])
+        assert told["change_id"] is not None
+        assert living.run(living.tick()) == []
+        assert living.run(living.go_to(APR_30)) == ["paid"]
+        assert living.run(living.lines(back))[1:] == [
+            [("recurring", recurring), ("proration_charge", 19_000)]
+        ]
+
+    def test_once_that_is_charged_it_comes_at_once_again(
+        self, living: Living, back: uuid.UUID
+    ) -> None:
+        living.run(living.go_to(APR_30))
+        told = living.run(living.change(back, amount=15_000, at_renewal=False))
+        assert (told["change_id"], len(told["adjustment_ids"])) == (None, 2)

@@ -117,6 +117,46 @@ class TestAPause:
         living.run(living.tick())
         assert refunds(living) == [("cancellation", 10_000, 0)]
 
+    def test_one_that_is_over_and_that_no_scan_has_seen_stands_still_no_longer(
+        self, living: Living
+    ) -> None:
+        """Ten days were used before it and seven after it, and its sixty are counted once."""
+        id_ = paid(living, tax_free=2_800)
+        resume_at = living.world.clock.now() + 60 * DAY
+        living.run(living.pause(id_, keeps="time", resume_at=resume_at))
+        living.world.clock.instant = resume_at + 7 * DAY
+        living.run(living.cancel(id_, refund="pro_rata"))
+        (invoice,) = living.run(living.invoices(id_))
+        assert (invoice.period_end_at, invoice.counted_from) == (
+            FEB_28 + 60 * DAY,
+            START_AT + 60 * DAY,
+        )
+        living.run(living.tick())
+        assert refunds(living) == [("cancellation", 10_000, 1_000)]
+        (resumed,) = living.run(living.world.events("subscription.resumed"))
+        assert resumed["resumed_at"] == resume_at.isoformat()
+
+    def test_the_period_that_began_after_it_is_used_to_its_end(self, living: Living) -> None:
+        """It is over with the end of February, and the buyer cancels before any scan has looked."""
+        id_ = paid(living)
+        living.run(living.pause(id_, resume_at=FEB_28))
+        living.world.clock.instant = FEB_28 + 3 * DAY
+        assert living.run(living.cancel(id_, "period_end"))["cancel_at"] == MAR_31.isoformat()
+        assert living.run(living.tick()) == ["paid"]
+        living.run(living.go_to(MAR_31))
+        assert living.run(living.row(id_)).status == "canceled"
+        assert [invoice.status for invoice in living.run(living.invoices(id_))] == ["paid"] * 2
+
+    def test_after_one_that_kept_the_time_what_was_left_is_used_to_its_end(
+        self, living: Living
+    ) -> None:
+        id_ = paid(living)
+        resume_at = living.world.clock.now() + 60 * DAY
+        living.run(living.pause(id_, keeps="time", resume_at=resume_at))
+        living.world.clock.instant = resume_at + DAY
+        told = living.run(living.cancel(id_, "period_end"))
+        assert told["cancel_at"] == (FEB_28 + 60 * DAY).isoformat()
+
     def test_a_pause_that_would_begin_with_the_end_never_does(self, living: Living) -> None:
         id_ = paid(living)
         living.run(living.pause(id_, when="period_end", keeps="time", resume_at=MAR_31))

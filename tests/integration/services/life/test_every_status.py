@@ -180,6 +180,7 @@ REFUSED = {
             "closed": ENDED,
         }.items()
     },
+    ("change", "past_due"): "the running period is not paid yet",
     ("reactivate", "trialing"): "is trialing, and no end of it was asked for",
     ("reactivate", "active"): "is active, and no end of it was asked for",
     ("reactivate", "past_due"): "is past_due, and no end of it was asked for",

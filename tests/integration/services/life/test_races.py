@@ -112,8 +112,12 @@ class TestBesideTheRenewal:
                 ChangeSubscription, id_, requester="customer", consent=living.consent(), **said
             )
             told, _ = living.run(at_once(seed, living.give(change), other.world.renew()))
-            assert told == "done"
             living.run(living.tick())
+            if told == "refused":
+                # The period was opened first: nothing of it was paid for yet.
+                again = {"requester": "customer", "consent": living.consent(), **said}
+                living.run(living.do(ChangeSubscription, subscription_id=id_, **again))
+                living.run(living.tick())
             invoices = living.run(living.invoices(id_))
             assert [invoice.period_index for invoice in invoices] == list(range(len(invoices)))
             for before, after in pairwise(invoices):
@@ -201,9 +205,12 @@ class TestBesideASettlement:
             at_renewal=False,
         )
         told, _ = living.run(at_once(seed, living.give(change), other.world.settle(move)))
-        assert told == "done"
         _, invoice = living.run(living.invoices(id_))
-        assert (invoice.status, invoice.period_end_at) == ("paid", living.world.clock.now())
+        ended_at = living.world.clock.now() if told == "done" else MAR_31
+        assert (invoice.status, invoice.period_end_at) == ("paid", ended_at)
+        # What was credited was paid for: nobody has it of an invoice that was open.
+        credited = [kind for kind, _, _ in living.run(living.adjustments(id_))]
+        assert credited == (["proration_credit"] if told == "done" else [])
 
 
 class TestBesideEachOther:

@@ -73,12 +73,18 @@ class TestAtOnce:
         assert living.run(living.tick()) == ["paid"]
 
     def test_what_was_agreed_to_is_kept(self, living: Living) -> None:
-        id_ = living.run(living.start(consent=living.consent(START_AT - DAY)))
+        method = "네이버페이 신한카드 "
+        consent = {**living.consent(START_AT - DAY), "payment_method": method}
+        id_ = living.run(living.start(consent=consent))
         (row,) = living.run(living.world.rows("SELECT * FROM consents"))
         assert (row.subscription_id, row.kind, row.amount_after) == (id_, "sign_up", 30_000)
         assert (row.shown, row.evidence) == ("결제 화면", "click 1")
+        assert row.payment_method == method
         (event,) = living.run(living.world.events("consent.given"))
         assert "click 1" not in str(event)
+        assert "신한카드" not in str(event)
+        # What was agreed to at sign-up does for no later charge.
+        assert event["valid_until"] is None
 
     def test_the_same_command_names_the_same_subscription(self, living: Living) -> None:
         command = made(StartSubscription, **TERMS_OF_START)

@@ -1,0 +1,1 @@
+"""A folder for ``PYTHONPATH``: what lies in it spares a process what Celery loads for nobody."""
