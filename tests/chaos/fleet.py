@@ -44,6 +44,7 @@ def overrides(proxied: dict[str, str]) -> dict[str, str]:
         "DALMADA_DUNNING_KEY_ATTEMPTS_MAX": "1000",
         "DALMADA_PORTONE_PG": "naverpay.chaos",
         "DALMADA_REDISPATCH_AFTER_S": "2",
+        "DALMADA_SCAN_INTERVAL_S": "0.5",
         "PYTHONPATH": f"{CLOCK_SITE}:{CHECKOUT}",
     }
 
