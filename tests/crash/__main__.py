@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 pairs=options.pairs,
                 seed=options.seed,
                 jobs=options.jobs,
+                plainly=options.plainly,
                 tell=tell,
             )
     if options.scenario is not None:
@@ -68,6 +69,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     parser.add_argument("--scenario", help="this one only")
     parser.add_argument("--die", type=_deaths, help="live one life with these deaths: 12,40")
+    plainly = "live every life from its beginning to its end, which finds the same and takes longer"
+    parser.add_argument("--plainly", action="store_true", help=plainly)
     options = parser.parse_args(argv)
     if options.die is not None and options.scenario is None:
         parser.error("--die needs --scenario: points are numbered within one")

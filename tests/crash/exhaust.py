@@ -2,18 +2,21 @@
 
 What two deaths leave alike is recovered alike (``tests.crash.state``), so a state that was lived
 through to its end is not lived through again: every point and every pair is accounted for, and
-each distinct state that one or two deaths leave is lived once, from its beginning, with those
-deaths in it.
+each distinct state that one or two deaths leave is lived once. It is lived from where the life
+that it shares everything before with has stood (``tests.crash.standing``), up to where, between
+two messages, it stands as one did that ended well.
 """
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.crash import coverage
+from tests.crash.course import Lived, Watch, live, prepare
+from tests.crash.standing import Standing, stand
 from tests.crash.state import state_of
-from tests.crash.story import Life, Lived, Scenario, Watch, live, prepare
+from tests.crash.story import Life, Scenario
 from tests.simulation import seam
 from tests.simulation.installation import Host
 from tests.simulation.seam import Point
@@ -53,15 +56,52 @@ class Result:
     places: set[coverage.Place] = field(default_factory=set)
 
 
+@dataclass(slots=True)
+class _Way:
+    """What one life went through after the deaths that it was to die.
+
+    Attributes:
+        deaths: Those deaths.
+        keeps: Where it is kept where the life stood, by the state that a death would leave there.
+        states: What a death would leave at each of the points, by their numbers.
+        rests: The states between two messages, each with the number of points before it.
+        known: The state from which what follows was known, so that it was not lived.
+    """
+
+    deaths: tuple[int, ...]
+    keeps: MutableMapping[bytes, Standing] | None = None
+    states: dict[int, bytes] = field(default_factory=dict)
+    rests: list[tuple[bytes, int]] = field(default_factory=list)
+    known: bytes | None = None
+
+    def is_after(self, number: int) -> bool:
+        """Say whether a point comes after the last of the deaths."""
+        return not self.deaths or number > self.deaths[-1]
+
+
 class Exhaustion:
     """Lives one scenario again and again."""
 
-    def __init__(self, host: Host, scenario: Scenario) -> None:
-        """Take what lives are lived on."""
+    def __init__(self, host: Host, scenario: Scenario, *, plainly: bool = False) -> None:
+        """Take what lives are lived on.
+
+        Args:
+            plainly: Every life is lived from its beginning to its end.
+        """
         self._host = host
         self._scenario = scenario
+        self._plainly = plainly
         self._beginning = prepare(host, scenario)
-        self._known: set[bytes] = set()
+        # Left by deaths, and lived from there.
+        self._lived: set[bytes] = set()
+        # Stood in between two messages by a life that then ended well without another death, with
+        # how many points followed.
+        self._ended_well: dict[bytes, int] = {}
+        # Those of them from which a death at every later point is lived as well.
+        self._exhausted: set[bytes] = set()
+        # Where the undisturbed life stood, and the one that is lived with all second deaths.
+        self._firsts: dict[bytes, Standing] = {}
+        self._seconds: dict[bytes, Standing] = {}
         self._undisturbed: Lived | None = None
         self.result = Result(scenario.name)
 
@@ -70,22 +110,26 @@ class Exhaustion:
         began_s = time.perf_counter()
         seam.touched.clear()
         result = self.result
-        undisturbed, states = self._observed(())
-        self._undisturbed = undisturbed
-        self._judge(undisturbed, ())
+        way = _Way((), self._firsts)
+        self._undisturbed = self._observed(way, None)
         firsts: dict[bytes, list[int]] = {}
-        for number, state in enumerate(states):
+        for number, state in way.states.items():
             firsts.setdefault(state, []).append(number)
         if points is not None:
             kept = dice.sample(list(firsts), min(points, len(firsts)))
             firsts = {state: firsts[state] for state in kept}
+        elif pairs is None:
+            # Every death from there on is a first one.
+            self._exhausted.update(self._well(way))
         result.points = sum(len(alike) for alike in firsts.values())
         drawn = self._drawn(firsts, pairs, dice)
         for state, alike in firsts.items():
-            if pairs is None or alike[0] in drawn:
-                self._with_all_seconds(state, alike, drawn.get(alike[0]), dice)
+            if pairs is None:
+                self._with_all_seconds(state, alike)
+            elif alike[0] in drawn:
+                self._with_some_seconds(state, alike[0], drawn[alike[0]], dice)
             else:
-                self._lived((alike[0],), state)
+                self._from((alike[0],), state, self._firsts.get(state))
         result.places = coverage.places(seam.touched)
         result.seconds = time.perf_counter() - began_s
         return result
@@ -101,53 +145,107 @@ class Exhaustion:
             drawn[first] = drawn.get(first, 0) + 1
         return drawn
 
-    def _with_all_seconds(
-        self, state: bytes, alike: Sequence[int], most: int | None, dice: random.Random
-    ) -> None:
-        """Live with a first death, and with every second one after it, or with some of them."""
-        first = alike[0]
-        recovered, states = self._observed((first,))
-        self._judge(recovered, (first,))
-        self._known.add(state)
-        seconds = list(range(first + 1, len(recovered.passed)))
-        if most is not None:
-            seconds = sorted(dice.sample(seconds, min(most, len(seconds))))
-        self.result.pairs += len(seconds) * (len(alike) if most is None else 1)
+    def _with_all_seconds(self, state: bytes, alike: Sequence[int]) -> None:
+        """Live with a first death, and with every second one after it."""
+        first, standing = alike[0], self._firsts.get(state)
+        self._seconds.clear()
+        way = _Way((first,), self._seconds)
+        passed = len(self._observed(way, standing, self._exhausted).passed)
+        self._lived.add(state)
+        # What follows from a known state was lived already, with a second death at every point.
+        passed += 0 if way.known is None else self._ended_well[way.known]
+        self.result.pairs += (passed - first - 1) * len(alike)
+        for second, left in way.states.items():
+            # Where nothing could be kept, its life goes on from the first death.
+            self._from((first, second), left, self._seconds.get(left, standing))
+        self._exhausted.update(self._well(way))
+
+    def _with_some_seconds(self, state: bytes, first: int, most: int, dice: random.Random) -> None:
+        """Live with a first death, and with some second ones after it."""
+        standing = self._firsts.get(state)
+        way = _Way((first,))
+        self._observed(way, standing)
+        self._lived.add(state)
+        seconds = sorted(dice.sample(list(way.states), min(most, len(way.states))))
+        self.result.pairs += len(seconds)
         for second in seconds:
-            self._lived((first, second), states[second])
+            self._from((first, second), way.states[second], standing)
 
-    def _lived(self, deaths: tuple[int, ...], state: bytes) -> None:
+    def _from(self, deaths: tuple[int, ...], state: bytes, standing: Standing | None) -> None:
         """Live with deaths that leave a state, unless it is known what follows from it."""
-        if state in self._known:
+        if state in self._lived or state in self._ended_well:
             return
-        self._judge(self._live(Watch(frozenset(deaths), thorough=False)), deaths)
-        self._known.add(state)
+        watch = Watch(frozenset(deaths), thorough=False)
+        self._live(watch, _Way(deaths), standing, self._ended_well)
+        self._lived.add(state)
 
-    def _observed(self, deaths: tuple[int, ...]) -> tuple[Lived, list[bytes]]:
+    def _observed(
+        self, way: _Way, standing: Standing | None, known: Container[bytes] = ()
+    ) -> Lived:
         """Live, and name what a death would leave at each of the points."""
-        states: list[bytes] = []
 
         def note(life: Life, number: int) -> None:
-            states.append(state_of(life, self._host.seam.passed[number]))
+            if not way.is_after(number):
+                return
+            state = way.states[number] = state_of(life, self._host.seam.passed[number])
+            unknown = state not in self._lived and state not in self._ended_well
+            if way.keeps is not None and unknown and state not in way.keeps and not self._plainly:
+                kept = stand(life.installation, life.changing, state)
+                if kept is not None:
+                    way.keeps[state] = kept
 
-        return self._live(Watch(frozenset(deaths), at_point=note)), states
+        return self._live(Watch(frozenset(way.deaths), at_point=note), way, standing, known)
 
-    def _live(self, watch: Watch) -> Lived:
+    def _live(
+        self, watch: Watch, way: _Way, standing: Standing | None, known: Container[bytes]
+    ) -> Lived:
+        """Live and judge; end where it is known what follows."""
+        unseen = [] if standing is None else [standing.name]
+
+        def rest(life: Life) -> bool:
+            if life.installation.sandbox.census.in_flight:
+                # Nothing names how far it is.
+                return False
+            state, count = state_of(life), len(self._host.seam.passed)
+            if unseen:
+                assert state == unseen.pop(), "what was put in place is not what was kept"
+            if not way.is_after(count):
+                return False
+            if state in known:
+                way.known = state
+                return True
+            way.rests.append((state, count))
+            return False
+
+        watch.at_rest = None if self._plainly else rest
         self.result.lives += 1
-        return live(self._host, self._scenario, watch, self._beginning)
+        lived = live(self._host, self._scenario, watch, self._beginning, standing)
+        wrong = self._judge(lived, way.deaths)
+        if not wrong:
+            passed = len(lived.passed)
+            passed += 0 if way.known is None else self._ended_well[way.known]
+            for state, count in way.rests:
+                self._ended_well.setdefault(state, passed - count)
+        return lived
 
-    def _judge(self, lived: Lived, deaths: tuple[int, ...]) -> None:
+    def _well(self, way: _Way) -> Iterator[bytes]:
+        """Walk through the states between two messages of a life that ended well."""
+        return (state for state, _ in way.rests if state in self._ended_well)
+
+    def _judge(self, lived: Lived, deaths: tuple[int, ...]) -> bool:
         """Note what was wrong, and in what the end differs from the undisturbed one."""
         wrong = [*lived.wrong, *self._differences(lived)]
         if not wrong:
-            return
+            return False
         self.result.found += 1
         if len(self.result.violations) < TOLD_MAX:
             at = tuple(str(lived.passed[death]) for death in deaths if death < len(lived.passed))
             self.result.violations.append(Violation(deaths, at, tuple(wrong)))
+        return True
 
     def _differences(self, lived: Lived) -> Iterator[str]:
-        assert self._undisturbed is not None
+        if lived.outcome is None or self._undisturbed is None or not self._undisturbed.outcome:
+            return
         for name, expected in self._undisturbed.outcome.items():
             found = lived.outcome.get(name)
             if name not in self._scenario.varies and found != expected:
@@ -170,3 +268,15 @@ def trace(host: Host, scenario: Scenario, deaths: Sequence[int]) -> Replayed:
     )
     lived = live(host, scenario, watch, prepare(host, scenario))
     return Replayed(tuple(zip(seconds, lived.passed, strict=True)), lived.wrong)
+
+
+def named(host: Host, scenario: Scenario) -> Sequence[tuple[Point, bytes]]:
+    """Live once, undisturbed, and name what a death would leave at each of the points."""
+    named: list[tuple[Point, bytes]] = []
+
+    def note(life: Life, number: int) -> None:
+        point = host.seam.passed[number]
+        named.append((point, state_of(life, point)))
+
+    live(host, scenario, Watch(frozenset(), at_point=note), prepare(host, scenario))
+    return named

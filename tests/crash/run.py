@@ -46,6 +46,7 @@ def run(
     pairs: int | None,
     seed: int,
     jobs: int,
+    plainly: bool = False,
     tell: Callable[[Result], None] = lambda _result: None,
 ) -> Report:
     """Live every life of the scenarios.
@@ -57,6 +58,7 @@ def run(
         pairs: How many pairs are drawn, over all scenarios; None for all there are.
         seed: What draws them.
         jobs: How many processes live side by side.
+        plainly: Whether every life is lived from its beginning to its end.
         tell: Told of every scenario as it ends.
     """
     report = Report()
@@ -71,7 +73,7 @@ def run(
         )
         # The longest lives first, so that no process waits long for the other at the end.
         ordered = sorted(scenarios, key=lambda one: (-one.days, -len(one.deeds)))
-        futures = [pool.submit(_exhaust, one.name, points, each, seed) for one in ordered]
+        futures = [pool.submit(_exhaust, one.name, points, each, seed, plainly) for one in ordered]
         for future in as_completed(futures):
             report.results.append(future.result())
             tell(report.results[-1])
@@ -91,7 +93,13 @@ def _begin(urls: "Queue[str]") -> None:
     _host.append(_hosts.enter_context(host_on(urls.get())))
 
 
-def _exhaust(name: str, points: int | None, pairs: int | None, seed: int) -> Result:
+def _exhaust(
+    name: str,
+    points: int | None,
+    pairs: int | None,
+    seed: int,
+    plainly: bool,
+) -> Result:
     (scenario,) = (one for one in SCENARIOS if one.name == name)
     dice = random.Random(f"{seed} {name}")  # noqa: S311 - lives, not secrets
-    return Exhaustion(_host[0], scenario).run(points, pairs, dice)
+    return Exhaustion(_host[0], scenario, plainly=plainly).run(points, pairs, dice)

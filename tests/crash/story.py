@@ -7,29 +7,20 @@ scan that finds nothing writes nothing, so that a death in it leaves nothing to 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from deploy.sandbox.behaviours import read_behaviours, read_cancel_behaviours
 from deploy.sandbox.records import Payment
-from scheduler.timetable import SCANS
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.money import Price
 from shared.billing.subscription import Agreement
-from tests.crash.beginning import Beginning, begin_with, keep
-from tests.simulation import checks, life_checks
-from tests.simulation.checks import Seen
-from tests.simulation.due import Outlook
-from tests.simulation.installation import Host, Installation, Worker, settings_for
+from tests.simulation import checks
+from tests.simulation.installation import Installation
 from tests.simulation.merchant import Merchant, OpenWindow
-from tests.simulation.seam import Point
 
-# More rounds than any life of ours needs; one that needs them goes round in circles.
-_ROUNDS_MAX = 400
-# Under the reading of the documents by which the gateway refuses no repetition at all.
-_CRUEL = {"duplicate_policy": "none"}
 MONTHLY = Interval(IntervalUnit.MONTH)
 PRICE = Price(9_900, 900)
 
@@ -44,6 +35,11 @@ class Life:
         elsewhere: What was cancelled in the gateway's console, by ``imp_uid``.
         strangers: The ``merchant_uid`` of payments that nobody of ours has asked for.
         notes: What one deed leaves for a later one.
+        until: When it ends, once it has begun.
+        rounds: How often it was looked what is due.
+        ticked: How many scans were ticked in this round.
+        worked: How many messages were worked in it.
+        rows_seen: The number of commits at which rows were last named, and their name.
     """
 
     installation: Installation
@@ -53,6 +49,22 @@ class Life:
     elsewhere: dict[str, list[int]] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)
     notes: dict[str, Any] = field(default_factory=dict)
+    until: datetime | None = None
+    rounds: int = 0
+    ticked: int = 0
+    worked: int = 0
+    rows_seen: tuple[int, str] | None = None
+
+    @property
+    def changing(self) -> Sequence[object]:
+        """What changes in a life, beside the gateway and the broker."""
+        return self, self.merchant
+
+    @property
+    def is_about_scans(self) -> tuple[bool, bool]:
+        """Whether scans were ticked in this round, and whether it works nothing else."""
+        count = self.worked + len(self.installation.broker.everything())
+        return self.ticked > 0, count == self.ticked
 
     # What deeds do.
 
@@ -148,168 +160,3 @@ async def _begin(life: Life) -> bool:
 def after_payment(name: str, deeds: Sequence[Deed], **options: Any) -> Scenario:
     """Return a life that begins once the first period of a subscription is paid and told."""
     return Scenario(name, deeds, before=[_begin], **options)
-
-
-@dataclass(frozen=True, slots=True)
-class Lived:
-    """How a life went.
-
-    Attributes:
-        passed: The points it passed.
-        wrong: What was wrong at its end.
-        outcome: The business's end of it.
-    """
-
-    passed: tuple[Point, ...]
-    wrong: tuple[str, ...]
-    outcome: Mapping[str, object]
-
-
-@dataclass(slots=True)
-class Watch:
-    """Kills at the numbers of a plan, and tells whoever asks of every point.
-
-    Attributes:
-        at_point: Told of the number of every point.
-        thorough: Whether every scan is ticked once more at the end.
-    """
-
-    plan: frozenset[int]
-    at_point: Callable[[Life, int], None] | None = None
-    life: Life | None = None
-    thorough: bool = True
-    over: bool = False
-
-    def dies(self, number: int, _point: Point) -> bool:
-        """Answer the seam."""
-        if self.over or self.life is None:
-            return False
-        if self.at_point is not None:
-            self.at_point(self.life, number)
-        return number in self.plan
-
-
-def prepare(host: Host, scenario: Scenario) -> Beginning | None:
-    """Walk the way to where a scenario begins, if it begins anywhere."""
-    if not scenario.before:
-        return None
-    life = _life(host, scenario, Watch(frozenset()))
-
-    async def way() -> Beginning:
-        try:
-            if wrong := await _live(life, replace(scenario, deeds=scenario.before, days=0)):
-                raise AssertionError(wrong)
-            return keep(life.installation, life.ids)
-        finally:
-            await life.installation.end()
-
-    return host.run(way())
-
-
-def _life(host: Host, scenario: Scenario, watch: Watch) -> Life:
-    settings = settings_for(**scenario.settings)
-    installation = Installation(
-        host,
-        settings=settings,
-        sandbox={**_CRUEL, **scenario.sandbox},
-        dies=watch.dies,
-        thorough=False,
-    )
-    return Life(installation, Merchant(installation))
-
-
-def live(host: Host, scenario: Scenario, watch: Watch, beginning: Beginning | None) -> Lived:
-    """Live through a scenario from its beginning, with the deaths that were planned."""
-    life = _life(host, scenario, watch)
-    installation = life.installation
-    if beginning is not None:
-        begin_with(installation, beginning)
-        life.ids += beginning.ids
-        life.merchant.heard = len(beginning.stream)
-    watch.life = life
-
-    async def story() -> Lived:
-        try:
-            wrong = await _live(life, scenario)
-            passed = tuple(host.seam.passed)
-            watch.over = True
-            seen = await _end(life, thorough=watch.thorough)
-            return Lived(passed, (*wrong, *_judge(life, seen)), checks.outcome(seen))
-        finally:
-            watch.over = True
-            await installation.end()
-
-    return host.run(story())
-
-
-async def _live(life: Life, scenario: Scenario) -> list[str]:
-    installation, outlook = life.installation, Outlook(life.installation)
-    until = installation.now + timedelta(days=scenario.days)
-    installation.start_worker(slots=1)
-    installation.start_scans(slots=1)
-    for _ in range(_ROUNDS_MAX):
-        await _do(life, scenario)
-        due = outlook.due()
-        scans = [scan for scan in SCANS if due.get(scan, until) <= installation.now]
-        installation.tick(scans)
-        worked = await _work_all(installation)
-        if await _do(life, scenario):
-            continue
-        due = outlook.due()
-        back = [at for at, _ in installation.broker.unacknowledged.values()]
-        waits = [(at - installation.now).total_seconds() for at in due.values()]
-        waits += [at - installation.host.loop.time() for at in back]
-        if scans and worked == len(scans):
-            # Beat's own interval: the scan that was ticked found nothing to do yet.
-            waits = [max(wait, installation.settings.scan_interval_s) for wait in waits]
-        wait = min(waits, default=float("inf"))
-        if installation.now + timedelta(seconds=min(wait, 1e9)) >= until:
-            if life.done < len(scenario.deeds):
-                return [f"deed {life.done + 1} of {len(scenario.deeds)} could never be done"]
-            return []
-        await installation.pass_time(max(wait, 0.0))
-    return [f"no end after {_ROUNDS_MAX} rounds"]
-
-
-async def _do(life: Life, scenario: Scenario) -> bool:
-    """Do what can be done; return whether anything was."""
-    life.merchant.hear()
-    before = life.done
-    while life.done < len(scenario.deeds) and await scenario.deeds[life.done](life):
-        life.done += 1
-    return life.done > before
-
-
-async def _work_all(installation: Installation) -> int:
-    """Work one message after the other until none waits; return how many there were."""
-    count = 0
-    while messages := installation.broker.everything():
-        message = messages[0]
-        installation.replace_the_dead()
-        able = [worker for worker in installation.workers if worker.takes(message)]
-        worker: Worker = able[0]
-        installation.deliver(worker, message)
-        count += 1
-        while await installation.step():
-            pass
-    installation.replace_the_dead()
-    return count
-
-
-async def _end(life: Life, *, thorough: bool) -> Seen:
-    """Look at the end; a thorough one ticks every scan once more, which must find nothing."""
-    if thorough:
-        life.installation.tick()
-        await life.installation.deliver_all()
-    return checks.look(life.installation, elsewhere=life.elsewhere, strangers=life.strangers)
-
-
-def _judge(life: Life, seen: Seen) -> list[str]:
-    faults = [f"a task raised {fault}" for fault in life.installation.faults]
-    said = list(life.merchant.said)
-    return [
-        *faults,
-        *checks.everything(seen),
-        *life_checks.lives(seen),
-        *checks.unanswered(seen, said),
-    ]

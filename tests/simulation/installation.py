@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import structlog
-from sqlalchemy import Row, text
+from sqlalchemy import Row, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import scheduler.bootstrap
@@ -24,7 +24,6 @@ from scheduler.bootstrap import Scans
 from scheduler.timetable import SCANS
 from shared.config import Settings
 from shared.db.engine import Database
-from shared.db.tables import metadata
 from shared.jobs.celery_settings import celery_settings
 from shared.jobs.contracts import SCAN_QUEUE, Job
 from tests.simulation.broker import (
@@ -36,6 +35,7 @@ from tests.simulation.broker import (
     SeamedStream,
 )
 from tests.simulation.database import LockWatch, SeamedDatabase, engine_of
+from tests.simulation.emptying import empty
 from tests.simulation.gateway import IMP_KEY, IMP_SECRET, SandboxTransport, make_sandbox
 from tests.simulation.loop import Turns, VirtualLoop
 from tests.simulation.process import Process, ProcessDiedError, current_process
@@ -54,19 +54,6 @@ _WARM = 32
 START_AT = datetime(2026, 1, 31, tzinfo=UTC)
 # Nobody is connected to; to read every authority anew would take longer than a small life.
 _TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-_TABLES = ", ".join(table.name for table in metadata.sorted_tables)
-# Cheaper than TRUNCATE where there are few rows; looked at by foreign keys when all are gone.
-_DELETE = "WITH {} SELECT".format(
-    ", ".join(
-        f"{table.name} AS (DELETE FROM {table.name})"  # noqa: S608 - made of constants only
-        for table in metadata.sorted_tables
-    )
-)
-_RESTART = """
-    SELECT setval(pg_get_serial_sequence(c.table_name, c.column_name), 1, false)
-    FROM information_schema.columns c
-    WHERE c.table_schema = 'public' AND c.is_identity = 'YES'
-"""
 
 
 def settings_for(**changes: Any) -> Settings:
@@ -127,6 +114,7 @@ class Host:
 
     Attributes:
         reader: A connection on which committed rows are looked at without anybody's turn.
+        commits: How many commits were begun.
         refused: What the server did not let a process do, whoever swallowed it.
     """
 
@@ -139,6 +127,7 @@ class Host:
         """
         self.url = url
         self.refused: list[str] = []
+        self.commits = 0
         self.turns = Turns(lambda _count: 0)
         self.seam = Seam(self.turns)
         self.watch = LockWatch(url)
@@ -151,6 +140,11 @@ class Host:
             kind: engine_of(login, self.seam, self.refused)
             for kind, login in (logins or {}).items()
         }
+        for engine in (self.engine, *self._engine_of.values()):
+            event.listen(engine.sync_engine, "commit", self._count_commit)
+
+    def _count_commit(self, _connection: object) -> None:
+        self.commits += 1
 
     def engine_for(self, kind: str) -> AsyncEngine:
         """Return what processes of a kind reach the database through."""
@@ -181,11 +175,7 @@ class Host:
         A thorough beginning leaves nothing behind on disk either, so that rows come in the same
         order in every replay.
         """
-        if thorough:
-            self.reader.execute(f"TRUNCATE {_TABLES} RESTART IDENTITY")
-        else:
-            self.reader.execute(_DELETE)
-            self.reader.execute(_RESTART)
+        empty(self.reader, thorough=thorough)
         self.loop.begin_anew()
         self.turns.waiting.clear()
         self.seam.passed.clear()
