@@ -15,10 +15,11 @@ from typing import Any, Final
 from deploy.sandbox.book import DuplicatePolicy
 from deploy.sandbox.schedules import ScheduleStatus
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
+from shared.billing.events import EventName
 from shared.billing.money import Price
 from shared.billing.subscription import Agreement
 from tests.mutants.mischief import MISCHIEF, STRANGERS
-from tests.simulation import checks, life_checks
+from tests.simulation import checks, endpoints, life_checks
 from tests.simulation.conduct import conduct
 from tests.simulation.deeds import DEEDS
 from tests.simulation.due import Outlook
@@ -83,6 +84,7 @@ class Climate:
         stands: How likely it is to stand still there.
         stands_at: At which points: parts of how they are written.
         paid_before: Whether the first period was paid in calm weather before.
+        told_by_http: Whether the merchant has an endpoint, which fails now and then.
     """
 
     charges: Mapping[str, float] = field(default_factory=dict)
@@ -106,10 +108,12 @@ class Climate:
     skewed: bool = True
     beyond: str = ""
     paid_before: bool = False
+    told_by_http: bool = False
 
 
 def chase(host: Host, seed: int, climate: Climate) -> tuple[list[str], list[str]]:
     """Live the life of a seed; return everything that was wrong in it, and what happened."""
+    host.run(host.warm_up())
     return host.run(_chase(host, seed, climate))
 
 
@@ -185,6 +189,8 @@ async def _begin(life: Life, climate: Climate) -> None:
     ids = await life.merchant.subscribe(made)
     life.agreements = {id_: agreement for id_, (_, agreement) in zip(ids, made, strict=True)}
     life.customers = {id_: uid for id_, (uid, _) in zip(ids, made, strict=True)}
+    if climate.told_by_http:
+        await endpoints.add(life.installation, tuple(EventName))
     life.start()
     for worker in life.installation.workers:
         worker.process.skew_s *= climate.skewed

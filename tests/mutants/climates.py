@@ -105,6 +105,14 @@ _CHARGES: Final[Mapping[str, Climate]] = {
         apart_s=150.0,
         length=30,
     ),
+    # Every message comes twice, and whatever is charged twice is paid twice.
+    "all doubled": Climate(
+        steps={"work_twice": 10, "minute": 6},
+        policy=DuplicatePolicy.NONE,
+        subscriptions=6,
+        apart_s=100.0,
+        length=20,
+    ),
     "throttled": Climate(
         charges={Ending.THROTTLED: 1, Ending.UNAUTHORIZED: 1},
         share=0.8,
@@ -247,6 +255,99 @@ _LIVES: Final[Mapping[str, Climate]] = {
         settings={"notice_renewal_days": 1, "notice_trial_days": 1},
         skewed=False,
         length=60,
+    ),
+    # Charges of some hours only, and steps that end in the others.
+    "closed hours": Climate(
+        charges={Ending.DECLINED: 2, Ending.LOST_REQUEST: 1, Ending.THROTTLED: 1},
+        share=0.4,
+        settings={
+            "charge_hours": "09:00-21:00",
+            "maintenance_hours": ("09:20-09:50", "14:00-15:00"),
+            "charge_spread_s": 1_800.0,
+        },
+        steps={**BUSY, "minutes": 4, "hour": 3, "hours": 3, "retry_invoices": 1},
+        every=IntervalUnit.DAY,
+        subscriptions=5,
+        apart_s=400.0,
+        length=40,
+    ),
+    # Nobody looks for days, and what has begun meanwhile is skipped by the policy.
+    "long away": Climate(
+        steps={"work": 2, "hours": 12},
+        settings={"catch_up": "bill_latest"},
+        every=IntervalUnit.DAY,
+        skewed=False,
+    ),
+    "methods in trouble": Climate(
+        charges={Ending.DECLINED: 1},
+        share=0.9,
+        settings={
+            "dunning_delays_s": (1_800.0,) * 6,
+            "dunning_key_attempts_max": 3,
+        },
+        steps={**BUSY, "hour": 4},
+        length=30,
+    ),
+    # What was ended, and what was not paid, beside credits and discounts.
+    "lives in debt": Climate(
+        charges={Ending.DECLINED: 1},
+        share=0.6,
+        steps={
+            "work": 12,
+            "hours": 4,
+            "minute": 2,
+            "change_plan": 1,
+            "adjust": 4,
+            "cancel_now": 2,
+            "come_back": 3,
+        },
+        every=IntervalUnit.DAY,
+        skewed=False,
+        length=45,
+    ),
+    "changes at once": Climate(
+        steps={"work": 12, "hours": 6, "change_plan": 5, "adjust": 1},
+        every=IntervalUnit.WEEK,
+        skewed=False,
+    ),
+    "pauses": Climate(
+        steps={
+            "work": 12,
+            "hours": 9,
+            "pause_subscription": 4,
+            "resume_subscriptions": 2,
+            "cancel_now": 1,
+            "come_back": 2,
+        },
+        every=IntervalUnit.DAY,
+        skewed=False,
+        length=50,
+    ),
+    "prices": Climate(
+        steps={
+            "work": 12,
+            "hours": 9,
+            "raise_price": 2,
+            "change_plan": 2,
+            "give_consents": 1,
+            "start_subscription": 1,
+        },
+        every=IntervalUnit.DAY,
+        settings={"notice_price_days": 1},
+        skewed=False,
+        length=50,
+    ),
+    "trials": Climate(
+        steps={"work": 10, "work_twice": 2, "minute": 3, "hours": 1, "start_subscription": 9},
+        length=40,
+    ),
+    "told by HTTP": Climate(
+        charges={Ending.DECLINED: 1},
+        share=0.6,
+        steps={**BUSY, "hour": 3, "cancel_now": 1},
+        subscriptions=4,
+        told_by_http=True,
+        length=25,
     ),
     "buyers who try again": Climate(
         charges={Ending.DECLINED: 1},

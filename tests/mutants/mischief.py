@@ -1,6 +1,7 @@
 """What narrow climates have happen besides the simulation's mishaps, each under its name."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 
 from deploy.sandbox.book import DuplicatePolicy
@@ -10,8 +11,10 @@ from scheduler.timetable import SCANS
 from shared.billing.merchant_uid import merchant_uid
 from shared.jobs.commands import ReceiveWebhook
 from shared.jobs.contracts import InquireAttempts, InquireRefunds
+from shared.jobs.life_commands import ChangePrice
 from tests.simulation.deeds import Deed
 from tests.simulation.life import Life
+from tests.simulation.living import PRODUCT
 
 # How a payment is called that nobody of ours has asked for.
 STRANGERS: Final = "남의 주문"
@@ -33,11 +36,14 @@ async def work_twice(life: Life) -> None:
     due = life.outlook.due()
     scans = [scan for scan in SCANS if scan in due and due[scan] <= life.now]
     life.installation.tick([*scans, *scans])
-    for look in range(3):
-        # Once only: what nobody has a hand free for would grow without end.
-        for message in life.installation.broker.everything() if look == 0 else ():
-            life.installation.broker.double(message)
-        for message in life.installation.broker.everything():
+    broker, doubled = life.installation.broker, set[str]()
+    for _ in range(3):
+        # Once each: what nobody has a hand free for would grow without end.
+        for message in broker.everything():
+            if message.tag not in doubled:
+                broker.double(message)
+        doubled |= {message.tag for message in broker.everything()}
+        for message in broker.everything():
             life.hand_over(message)
         await life.breathe(0.5)
 
@@ -167,6 +173,13 @@ async def cancel_later(life: Life) -> None:
     life.merchant.cancel(life.dice.choice(list(life.agreements)), "period_end")
 
 
+async def raise_price(life: Life) -> None:
+    """Have the merchant ask for more, from the day after tomorrow on."""
+    amount = life.dice.choice((11_000, 13_000, 15_000))
+    at = life.now + timedelta(hours=30)
+    life.merchant.ask(ChangePrice, product=PRODUCT, amount=amount, effective_at=at)
+
+
 MISCHIEF: Final[Mapping[str, Deed]] = {
     deed.__name__: deed
     for deed in (
@@ -187,5 +200,6 @@ MISCHIEF: Final[Mapping[str, Deed]] = {
         change_means,
         means_expire,
         cancel_later,
+        raise_price,
     )
 }

@@ -10,12 +10,15 @@ import pytest
 
 from deploy.launcher.servers import OwnServers
 from tests.mutants.catalogue import MUTANTS
+from tests.mutants.chase import chase
 from tests.mutants.climates import CLIMATES
 from tests.mutants.copies import copy_of
 from tests.mutants.hunt import Catch, Control, controls_of, hunt
 from tests.mutants.mutant import Change, Mutant, PatchError, misfits, patched
 from tests.mutants.prey import StrayCodeError, hunt_in, require_own_code
 from tests.mutants.report import as_json, last_line
+from tests.simulation.installation import host_on
+from tests.support.databases import fresh_database
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Found in their first lives, in one climate, so that one control covers them all.
@@ -141,6 +144,17 @@ def test_the_last_line_counts_mutants_only() -> None:
         "",
         "the patch does not fit",
     ]
+
+
+def test_a_life_is_the_same_whatever_was_lived_before(servers: OwnServers) -> None:
+    """Or a mutant would be found in one run and not in the next, which has other lives before."""
+    passed = []
+    for seeds in ((9,), (8, 9)):
+        with fresh_database(servers.postgres) as url, host_on(url) as host:
+            for seed in seeds:
+                assert chase(host, seed, CLIMATES["doubled"])[0] == []
+            passed.append(list(host.seam.passed))
+    assert passed[0] == passed[1]
 
 
 @pytest.fixture(scope="module")

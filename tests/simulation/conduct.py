@@ -10,7 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 from deploy.sandbox.endings import CommandEnding
 from deploy.sandbox.records import Status
@@ -29,6 +29,12 @@ _OURS = re.compile(r"(?P<period>[0-9a-z]{25}p[0-9]+)n[0-9]+")
 # Three inquiries are made at least, and each look of a life may be two hours late.
 _ASKED_AGAIN = timedelta(hours=7)
 _SWITCHED = "subscription.dunning_switched"
+# The clocks of Korea, by which hours are said.
+_KST = timezone(timedelta(hours=9))
+# Over how long the tries of one method are counted.
+_KEY_WINDOW = timedelta(days=30)
+# Attempts that ended without money, and were made.
+_REFUSED = {"declined", "method_dead"}
 
 
 @dataclass(slots=True)
@@ -57,6 +63,8 @@ def conduct(installation: Installation, seen: Seen, holds: Holds | None = None) 
         *_dunning(seen, sent, settings),
         *_after_the_end(seen, sent, settings),
         *_held(sent, holds or Holds(), settings),
+        *_at_closed_hours(seen, sent, settings),
+        *_too_often(seen, settings),
         *_keys(seen),
         *_void_and_paid(seen),
         *_not_given_back(seen),
@@ -191,6 +199,64 @@ def _held(
             for raised_at, until in holds.seen.items():
                 if raised_at + begins < at < until - _CLOCKS:
                     yield f"{uid} went out at {at}, held from {raised_at} to {until}"
+
+
+def _at_closed_hours(
+    seen: Seen, sent: Mapping[str, tuple[datetime, ...]], settings: Settings
+) -> Iterator[str]:
+    """Find charges that went out at hours at which none is made.
+
+    A buyer who wanted to pay waits for maintenance only.
+    """
+    wished = {row["data"]["invoice_id"] for row in seen.of("events", name="invoice.retry_asked")}
+    for attempt in seen.rows["payment_attempts"]:
+        is_buyers = attempt["origin"] == "buyer" or attempt["invoice_id"] in wished
+        for at in sent.get(attempt["merchant_uid"], ()):
+            # What begins or ends just then may have been read from another clock.
+            if all(
+                _is_closed(at + skew, settings, is_buyers=is_buyers) for skew in (-_CLOCKS, _CLOCKS)
+            ):
+                yield f"attempt {attempt['id']} went out at {at}, at closed hours"
+
+
+def _is_closed(at: datetime, settings: Settings, *, is_buyers: bool) -> bool:
+    """Say whether no charge is to be made at an instant, by the settings as they are written."""
+    now = f"{at.astimezone(_KST):%H:%M}"
+    hours = [] if is_buyers or not settings.charge_hours else [settings.charge_hours]
+    return any(not _holds(written, now) for written in hours) or any(
+        _holds(written, now) for written in settings.maintenance_hours
+    )
+
+
+def _holds(written: str, now: str) -> bool:
+    begin, _, end = written.partition("-")
+    return begin <= now < end if begin < end else now >= begin or now < end
+
+
+def _too_often(seen: Seen, settings: Settings) -> Iterator[str]:
+    """Find further attempts with a method that had been tried as often as it may be in a month.
+
+    What was sent more than once may have been begun earlier than its row says, and is left out.
+    """
+    by_method: dict[tuple[int, int], list[Row]] = defaultdict(list)
+    for attempt in seen.of("payment_attempts", origin="schedule"):
+        by_method[attempt["billing_key_id"], attempt["key_generation"]].append(attempt)
+    again = {
+        attempt["id"]
+        for before, attempt in _attempts(seen)
+        if not _has_new_method(before, attempt) and attempt["send_number"] == 1
+    }
+    for attempts in by_method.values():
+        for attempt in attempts:
+            at = instant_of(attempt["claimed_at"])
+            before = [
+                other
+                for other in attempts
+                if other["status"] in _REFUSED
+                and at - _KEY_WINDOW + _CLOCKS < instant_of(other["claimed_at"]) < at - _CLOCKS
+            ]
+            if attempt["id"] in again and len(before) >= settings.dunning_key_attempts_max:
+                yield f"attempt {attempt['id']} is one too many, after {len(before)} in 30 days"
 
 
 def _keys(seen: Seen) -> Iterator[str]:

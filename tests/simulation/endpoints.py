@@ -3,18 +3,23 @@
 fanned out   every event that it wants and that was relayed is a delivery of its own
 in order     of one subscription, nothing is handed over before what happened earlier
 told         what is said to be delivered was taken in, and nothing is left lying
+signed       by the convention, as a kept library signs, with the timestamp of the try
 """
 
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
+
+from standardwebhooks import Webhook
 
 from shared.billing.delivery import Answer
 from shared.billing.events import EventName
 from shared.db.deliveries import Parcel
 from tests.simulation.installation import Installation
+from worker.events.http import packed
 
 # Those that tell of trouble: enough of them to come in the wrong order, few enough to be quick.
 WANTED = (
@@ -27,16 +32,32 @@ WANTED = (
     EventName.PAYMENT_REFUNDED,
 )
 _FAILS_ONE_IN = 4
+_SECRET = "whsec_c2ltdWxhdGVkLCBhbmQgbm9ib2R5J3Mgc2VjcmV0"
 _ADD = """
     INSERT INTO endpoints (url, secrets, event_names)
-    VALUES ('https://shop.example.com/hooks', '{whsec_simulated}', CAST(:names AS text[]))
+    VALUES ('https://shop.example.com/hooks', ARRAY[:secret], CAST(:names AS text[]))
 """
+# What an endpoint answers that cannot tell who has posted.
+_UNSIGNED = 401
 
 
 async def add(life: Installation, names: Sequence[EventName] = WANTED) -> None:
     """Add an endpoint that fails now and then, by the event and the try."""
-    await life.rows(_ADD, names=list(names))
-    life.broker.answer = fickle
+    await life.rows(_ADD, names=list(names), secret=_SECRET)
+    life.broker.answer = partial(_answer, life)
+
+
+def _answer(life: Installation, parcel: Parcel) -> Answer:
+    """Take in what is signed, or fail now and then."""
+    return fickle(parcel) if _is_signed(parcel, life.now) else Answer(_UNSIGNED, "HTTP 401")
+
+
+def _is_signed(parcel: Parcel, now: datetime) -> bool:
+    """Say whether a try at this instant is signed as receivers expect it."""
+    body, headers = packed(parcel, now)
+    at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+    expected = Webhook(_SECRET).sign(headers["webhook-id"], at, body.decode())
+    return headers["webhook-signature"] == expected and at <= now
 
 
 def fickle(parcel: Parcel) -> Answer:
@@ -55,6 +76,7 @@ def wrongs(
     return [
         *_not_fanned_out(rows),
         *_out_of_order(posted),
+        *_unsigned(posted),
         *_untrue(rows, posted),
         *_left_lying(rows, now - slack),
     ]
@@ -85,6 +107,12 @@ def _out_of_order(posted: Sequence[tuple[Parcel, Answer]]) -> Iterator[str]:
         if parcel.event_id < newest[owner]:
             yield f"event {parcel.event_id} was posted after {newest[owner]}"
         newest[owner] = parcel.event_id
+
+
+def _unsigned(posted: Sequence[tuple[Parcel, Answer]]) -> Iterator[str]:
+    for parcel, answer in posted:
+        if answer.status == _UNSIGNED:
+            yield f"event {parcel.event_id} was posted with a signature that does not fit"
 
 
 def _untrue(

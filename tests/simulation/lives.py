@@ -16,6 +16,7 @@ from tests.simulation.installation import START_AT, Host, Installation, settings
 from tests.simulation.life import Life
 from tests.simulation.merchant import Merchant
 from tests.simulation.mishaps import STEPS
+from tests.simulation.policies import policies_of
 from tests.simulation.population import agreements
 from tests.simulation.seam import Point
 from tests.simulation.weather import (
@@ -120,7 +121,7 @@ class Climate:
         cancels: Faulty endings of cancels and other commands.
         inquiries: Faulty endings of lookups.
         policy: Which duplicates the gateway refuses; by the seed if it is not said.
-        settings: Of our processes, where they differ from the defaults.
+        settings: Of our processes, where they differ from what the seed has the merchant decide.
         calm_faults: Whether something goes wrong in the calm as well.
         observed_every: Every so many seeds, what transactions do to rows is compared with the
             models (``tests/model``); 0 for none.
@@ -183,14 +184,7 @@ async def _live(host: Host, seed: int, climate: Climate) -> Verdict:
 
     installation = Installation(
         host,
-        settings=settings_for(
-            **{
-                "catch_up": dice.choice(("bill_latest", "bill_all", "forgive")),
-                # Small ones make many messages, which can come in many orders.
-                "charge_batch_size": dice.choice((2, 5, 25)),
-                **climate.settings,
-            }
-        ),
+        settings=settings_for(**{**policies_of(seed), **climate.settings}),
         sandbox={"seed": seed, "duplicate_policy": policy},
         dice=dice,
         dies=dies,

@@ -5,6 +5,7 @@ the mutant takes both away and says so (``guards``). A plain lock in the place o
 no mutant for the same reason: whoever waits for it finds nothing due when it is let go.
 """
 
+from tests.mutants.catalogue.agreements import AGREEMENTS
 from tests.mutants.catalogue.claims import CLAIMS
 from tests.mutants.catalogue.delivery import DELIVERY
 from tests.mutants.catalogue.ends import ENDS
@@ -14,4 +15,14 @@ from tests.mutants.catalogue.policies import POLICIES
 from tests.mutants.catalogue.refunds import REFUNDS
 from tests.mutants.catalogue.settling import SETTLING
 
-MUTANTS = (*POLICIES, *CLAIMS, *GATEWAY, *SETTLING, *DELIVERY, *REFUNDS, *ENDS, *LIVES)
+MUTANTS = (
+    *POLICIES,
+    *CLAIMS,
+    *GATEWAY,
+    *SETTLING,
+    *DELIVERY,
+    *REFUNDS,
+    *ENDS,
+    *LIVES,
+    *AGREEMENTS,
+)

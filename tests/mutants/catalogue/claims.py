@@ -92,7 +92,7 @@ CLAIMS = (
         ),
         shows=(shows.DUNNING_EARLY,),
         climate="doubled",
-        lives=20,
+        lives=30,
     ),
     Mutant(
         name="no_lock_on_the_claim",
@@ -128,8 +128,8 @@ CLAIMS = (
             ),
         ),
         shows=(shows.PAID_TWICE,),
-        climate="doubled",
-        lives=100,
+        climate="all doubled",
+        lives=3,
         guards=(
             "the lock, the two unique constraints, the compare-and-set of the resend and the"
             " merchant_uid that is a function of the attempt: each alone keeps a second send away"

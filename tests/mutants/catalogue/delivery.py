@@ -12,6 +12,11 @@ _RENEW = "scheduler/scans/renew.py"
 _TOGETHER = (
     "        return await self.database.run(lambda connection: self._write(connection, group))\n"
 )
+_OUTBOX_IMPORTED = Change(
+    _SETTLE,
+    "from shared.db.engine import Database\n",
+    "from shared.db import outbox\nfrom shared.db.engine import Database\n",
+)
 _EVENTS_LEFT_OUT = Change(
     _MOVES, "        for event in move.events\n", "        for event in move.events[:0]\n"
 )
@@ -61,11 +66,11 @@ DELIVERY = (
                 "lambda connection: outbox.write(connection, events))\n"
                 "        return written\n",
             ),
-            Change(_SETTLE, "moves, payments, subs", "moves, outbox, payments, subs"),
+            _OUTBOX_IMPORTED,
         ),
         shows=(shows.EVENTS,),
         climate="deaths",
-        lives=40,
+        lives=60,
     ),
     Mutant(
         name="event_before_the_transaction",
@@ -79,11 +84,11 @@ DELIVERY = (
                 "        await self.database.run("
                 "lambda connection: outbox.write(connection, events))\n" + _TOGETHER,
             ),
-            Change(_SETTLE, "moves, payments, subs", "moves, outbox, payments, subs"),
+            _OUTBOX_IMPORTED,
         ),
         shows=(shows.EVENTS,),
         climate="deaths",
-        lives=40,
+        lives=60,
     ),
     Mutant(
         name="marked_before_told",

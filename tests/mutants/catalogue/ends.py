@@ -55,7 +55,7 @@ ENDS = (
         ),
         shows=(shows.NOT_GIVEN_BACK,),
         climate="ends",
-        lives=9,
+        lives=15,
     ),
     Mutant(
         name="nothing_is_wound_up",
@@ -92,7 +92,7 @@ ENDS = (
         changes=(
             Change(
                 "shared/db/renewals.py",
-                "              AND (cancel_at IS NULL OR next_renewal_at < cancel_at)\n",
+                "    AND (cancel_at IS NULL OR next_renewal_at < cancel_at)\n",
                 "",
             ),
             Change(
@@ -119,7 +119,7 @@ ENDS = (
         ),
         shows=(shows.RESERVED,),
         climate="ends",
-        lives=3,
+        lives=10,
     ),
     Mutant(
         name="key_generation_ignored",
