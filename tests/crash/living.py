@@ -118,6 +118,11 @@ async def _ended_later(life: Life) -> bool:
 
 
 _PAUSED = "s.status = 'paused'"
+# Before that a resumption has the period billed whole, which is as right.
+_SKIPPED = (
+    "s.status = 'paused' AND EXISTS (SELECT FROM events e"
+    " WHERE e.subscription_id = s.id AND e.name = 'period.skipped')"
+)
 _OWING = (
     "EXISTS (SELECT FROM invoices i"
     " WHERE i.subscription_id = s.id AND i.status = 'open' AND i.declines > 0)"
@@ -168,9 +173,10 @@ LIVING = (
         "pause from the next renewal on",
         [
             _asked(PauseSubscription, when="period_end", **_WISH),
-            _asked(ResumeSubscription, needs=_PAUSED),
+            _asked(ResumeSubscription, needs=_SKIPPED),
         ],
         days=70,
+        varies={"payments": "the rest of a period is counted by the day of the resumption"},
     ),
     after_payment(
         "change at the renewal",
