@@ -43,6 +43,7 @@ OPEN: Final = "open"
 UNCOLLECTIBLE: Final = "uncollectible"
 INQUIRABLE: Final = (CLAIMED, UNKNOWN)
 UNSETTLED: Final = (CLAIMED, UNKNOWN, WAITING, PARKED)
+IN_DOUBT: Final = (CLAIMED, UNKNOWN, PARKED)
 
 # When the invoice is to be sent: not at all, after a delay, now.
 NEVER: Final = "never"
@@ -175,6 +176,7 @@ class Bounds:
         cancellations: How often the subscription is canceled.
         key_deaths: How often the billing key is found dead by a charge for something else.
         switches: How often declined invoices are left to rest, until they are taken up again.
+        grace: Whether an invoice that is past due is given up when its grace period is over.
         is_charged: Whether the price is one that the gateway is asked for at all.
     """
 
@@ -187,6 +189,7 @@ class Bounds:
     cancellations: int = 0
     key_deaths: int = 0
     switches: int = 0
+    grace: bool = False
     is_charged: bool = True
 
 
@@ -490,10 +493,17 @@ class Charge:
 
     def _begin(self, s: State, w: Worker) -> Iterator[Step[State]]:
         """Take a message: claim the invoice, or ask about its attempt."""
+        yield from self._collect(s, w)
+        yield from self._inquire(s, w)
+
+    def _collect(self, s: State, w: Worker) -> Iterator[Step[State]]:
+        """Claim the invoice, or end or stop it without a send."""
         attempt, calm = s.attempt, not s.message_lost
         is_due = s.when == DUE or not self.rules.due_is_checked
         is_locked = _count(s, CLAIMING) > 0 and self.rules.one_claims
         if s.invoice == OPEN and is_due and not s.canceled and not is_locked:
+            if self.bounds.grace and _is_past_due(s) and attempt.status not in IN_DOUBT:
+                yield "the grace period is over", calm, _ended(s, UNCOLLECTIBLE)
             is_left_alone = s.key_dead or (s.rests and attempt.status == DECLINED)
             if s.key_dead and attempt.status == WAITING and attempt.doubt:
                 yield from self._ask_on(s, "a lost send without a key is asked about on")
@@ -515,6 +525,10 @@ class Charge:
                     return
                 claiming = Worker(CLAIMING, number, fresh=True, doubt=again and attempt.doubt)
                 yield "a worker locks the due invoice", calm, _with(s, w, claiming)
+
+    def _inquire(self, s: State, w: Worker) -> Iterator[Step[State]]:
+        """Ask about the attempt."""
+        attempt, calm = s.attempt, not s.message_lost
         asked = INQUIRABLE if self.rules.dead_claims_have_an_owner else (UNKNOWN,)
         may_ask = attempt.ask == ASK or (not self.world.clocks_agree and attempt.ask == BUSY)
         if attempt.status in asked and may_ask:
@@ -735,11 +749,8 @@ class Charge:
             if s.when != NEVER:
                 yield "the charge finds it canceled", False, s._replace(when=NEVER)
         is_true = self._is_silent_for_good(s)
-        if attempt.status not in (CLAIMED, UNKNOWN, PARKED) and (is_true or not in_doubt):
-            status = VOID if attempt.status == WAITING else attempt.status
-            ended = attempt._replace(status=status)
-            after = s._replace(invoice=VOID, when=NEVER, attempt=ended, message_lost=False)
-            yield "the end voids the invoice", True, after
+        if attempt.status not in IN_DOUBT and (is_true or not in_doubt):
+            yield "the end voids the invoice", True, _ended(s, VOID)
 
     def _ask_on(self, s: State, words: str, when: str = NEVER) -> Iterator[Step[State]]:
         """Ask the gateway about a lost send that is not sent again."""
@@ -750,6 +761,18 @@ class Charge:
     def _is_silent_for_good(self, s: State) -> bool:
         """Say whether the gateway's silence may be believed, once it has lasted long enough."""
         return not (self.world.last_silence_is_true and self.rules.asks_on and _paid(s))
+
+
+def _is_past_due(s: State) -> bool:
+    """Say whether an invoice waits for its grace period to end, with nothing lost on the way."""
+    return bool(s.declines or s.key_dead or s.attempt.status == DEAD) and not s.attempt.doubt
+
+
+def _ended(s: State, invoice: str) -> State:
+    """Return the end of an invoice of which nothing is under way."""
+    status = VOID if s.attempt.status == WAITING else s.attempt.status
+    ended = s.attempt._replace(status=status)
+    return s._replace(invoice=invoice, when=NEVER, attempt=ended, message_lost=False)
 
 
 def _count(s: State, at: str) -> int:

@@ -253,6 +253,10 @@ def lives() -> Sequence[tuple[str, Charge]]:
             replace(trouble, declines=1, key_deaths=1, new_methods=1),
         ),
         "dunning rests": (if_paid, replace(trouble, faults=0, switches=1, cancellations=1)),
+        "a grace period": (
+            if_paid,
+            replace(trouble, declines=1, key_deaths=1, new_methods=1, grace=True),
+        ),
         "no charge": (none, Bounds(is_charged=False)),
     }
     return [
