@@ -54,12 +54,14 @@ class DeliveryCard:
     created_at: datetime
 
 
-async def disabled_count(connection: AsyncConnection) -> int:
-    """Return how many endpoints nothing is brought to until somebody enables them again."""
-    return int(
-        await connection.scalar(text("SELECT count(*) FROM endpoints WHERE status = 'disabled'"))
-        or 0
-    )
+async def failed_count(connection: AsyncConnection) -> int:
+    """Return how many endpoints were disabled for their failures, by nobody's wish."""
+    return int(await connection.scalar(_FAILED) or 0)
+
+
+_FAILED = text(
+    "SELECT count(*) FROM endpoints WHERE status = 'disabled' AND failing_since IS NOT NULL"
+)
 
 
 async def given_up_count(connection: AsyncConnection) -> int:
@@ -169,17 +171,31 @@ async def remove(connection: AsyncConnection, endpoint_id: int, reason: str, now
 
 
 async def disable(
-    connection: AsyncConnection, endpoint_id: int, reason: str, now: datetime
+    connection: AsyncConnection,
+    endpoint_id: int,
+    reason: str,
+    now: datetime,
+    *,
+    failing_since: datetime | None = None,
 ) -> bool:
-    """Send nothing more to an endpoint; False if nothing was sent to it anyway."""
+    """Send nothing more to an endpoint; False if nothing was sent to it anyway.
+
+    What somebody has disabled is not failing any more, whatever it did before.
+    """
     done = await connection.execute(
         text(
             """
-            UPDATE endpoints SET status = 'disabled', disabled_at = :now, disabled_reason = :reason
+            UPDATE endpoints SET status = 'disabled', disabled_at = :now, disabled_reason = :reason,
+                failing_since = :failing_since
             WHERE id = :id AND status = 'enabled'
             """
         ),
-        {"id": endpoint_id, "now": now, "reason": storable(reason)},
+        {
+            "id": endpoint_id,
+            "now": now,
+            "reason": storable(reason),
+            "failing_since": failing_since,
+        },
     )
     return bool(done.rowcount)
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import INQUIRABLE, UNSETTLED, AttemptStatus
 from shared.billing.collection import Move
 from shared.billing.events import iso
+from shared.db import outbox
 from shared.db.tables import one_of
 from shared.db.text import storable, to_json
 
@@ -94,11 +95,7 @@ _APPLY = text(
             jsonb_to_recordset(CAST(:events AS jsonb))
             AS (attempt_id bigint, subscription_id uuid, name text, data jsonb)
         ) WITH ORDINALITY AS e (attempt_id, subscription_id, name, data, position)
-    ), held AS (
-        -- Before their events have numbers, as in ``outbox.write``.
-        SELECT id FROM subscriptions WHERE id IN (SELECT subscription_id FROM given)
-        ORDER BY id FOR NO KEY UPDATE
-    ), told AS (
+    ), {outbox.HELD}, told AS (
         INSERT INTO events (subscription_id, name, data)
         SELECT e.subscription_id, e.name, e.data
         FROM given e JOIN held h ON h.id = e.subscription_id

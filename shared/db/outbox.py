@@ -11,6 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.events import Event, Json
 from shared.db.text import to_json
 
+# A part of every statement that writes events: the subscriptions of those ``given`` are locked
+# before their events have numbers. Two transactions that tell of one subscription would else draw
+# their numbers in one order and commit in the other, and the relay, which sees only what is
+# committed, would tell the later number first.
+HELD = """
+    held AS (
+        SELECT id FROM subscriptions WHERE id IN (SELECT subscription_id FROM given)
+        ORDER BY id FOR NO KEY UPDATE
+    )
+"""
+
 # Any number that no other advisory lock of ours uses: one relay at a time keeps events in order.
 _RELAY_LOCK = 726_582_001
 
@@ -29,9 +40,7 @@ class StoredEvent:
 async def write(connection: AsyncConnection, events: Sequence[Event]) -> None:
     """Write events in the order given; part of the caller's transaction.
 
-    Their subscriptions are locked first. Two transactions that tell of one subscription would else
-    draw their numbers in one order and commit in the other, and the relay, which sees only what is
-    committed, would tell the later number first.
+    Their subscriptions stay locked until it ends (``HELD``).
     """
     if not events:
         return
@@ -47,22 +56,19 @@ async def write(connection: AsyncConnection, events: Sequence[Event]) -> None:
 
 
 _WRITE = text(
-    """
+    f"""
     WITH given AS (
         SELECT * FROM ROWS FROM (
             jsonb_to_recordset(CAST(:rows AS jsonb))
             AS (subscription_id uuid, name text, data jsonb)
         ) WITH ORDINALITY AS e (subscription_id, name, data, position)
-    ), held AS (
-        SELECT id FROM subscriptions WHERE id IN (SELECT subscription_id FROM given)
-        ORDER BY id FOR NO KEY UPDATE
-    )
+    ), {HELD}
     INSERT INTO events (subscription_id, name, data)
     SELECT g.subscription_id, g.name, g.data
     FROM given g LEFT JOIN held h ON h.id = g.subscription_id
     WHERE g.subscription_id IS NULL OR h.id IS NOT NULL
     ORDER BY g.position
-    """
+    """  # noqa: S608 - made of constants only
 )
 
 

@@ -70,11 +70,7 @@ _APPLY = text(
             jsonb_to_recordset(CAST(:events AS jsonb))
             AS (refund_id bigint, subscription_id uuid, name text, data jsonb)
         ) WITH ORDINALITY AS e (refund_id, subscription_id, name, data, position)
-    ), held AS (
-        -- Before their events have numbers, as in ``outbox.write``.
-        SELECT id FROM subscriptions WHERE id IN (SELECT subscription_id FROM given)
-        ORDER BY id FOR NO KEY UPDATE
-    ), told AS (
+    ), {outbox.HELD}, told AS (
         INSERT INTO events (subscription_id, name, data)
         SELECT e.subscription_id, e.name, e.data
         FROM given e LEFT JOIN held h ON h.id = e.subscription_id

@@ -297,11 +297,17 @@ def _paused(seen: Seen) -> Iterator[str]:
         pauses[row["subscription_id"]].append(span)
     for row in seen.of("subscriptions", status="paused"):
         pauses[row["id"]].append((instant_of(row["pause_at"]), seen.now))
+    opened_at = {
+        row["data"]["invoice_id"]: instant_of(row["data"]["at"])
+        for row in seen.of("events", name="invoice.opened")
+    }
     for row in seen.rows["invoices"]:
         start_at = instant_of(row["period_start_at"])
         for pause_at, resumed_at in pauses[row["subscription_id"]]:
-            # A period that one clock had begin is still to come by another, which is behind.
-            if pause_at + _CLOCKS < start_at < resumed_at:
+            # A period that one clock had begin, and that was opened then, is still to come by
+            # another one, which is behind.
+            was_open = opened_at[row["id"]] <= pause_at + _CLOCKS and start_at <= pause_at + _CLOCKS
+            if pause_at < start_at < resumed_at and not was_open:
                 yield f"invoice {row['id']} begins in a pause, from {pause_at} to {resumed_at}"
 
 

@@ -96,8 +96,8 @@ def _stopped(vitals: Vitals) -> Iterator[Reason]:
     if vitals.endpoints_disabled:
         yield Reason(
             "endpoints_disabled",
-            f"endpoints that failed for days and are told nothing: {vitals.endpoints_disabled};"
-            " see `dalmada endpoint list`.",
+            "endpoints that are told nothing any more, because they failed:"
+            f" {vitals.endpoints_disabled}; see `dalmada endpoint list`.",
         )
     if vitals.hold is not None:
         yield Reason(

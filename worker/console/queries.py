@@ -291,7 +291,7 @@ async def take_vitals(connection: AsyncConnection, now: datetime, leads: NoticeL
         events_waiting=await backlogs.events_waiting(connection),
         deliveries_due=await backlogs.deliveries_due(connection, now),
         deliveries_given_up=await endpoints.given_up_count(connection),
-        endpoints_disabled=await endpoints.disabled_count(connection),
+        endpoints_disabled=await endpoints.failed_count(connection),
         dead_letter_count=await letters.open_count(connection),
         dead_letters=tuple(await letters.newest(connection, limit=DEAD_LETTERS_SHOWN)),
         hold=await holds.current(connection, now),

@@ -141,7 +141,7 @@ class DeliverEvents:
             reason = f"nothing could be delivered since {since.isoformat()}"
         else:
             return
-        if await endpoints.disable(connection, endpoint_id, reason, now):
+        if await endpoints.disable(connection, endpoint_id, reason, now, failing_since=since):
             await outbox.write(connection, [_disabled(endpoint_id, reason, since, now)])
             log.error("endpoint_disabled", endpoint_id=endpoint_id, reason=reason)
 

@@ -265,13 +265,25 @@ class TestWhenAPersonIsNeeded:
             world.rows(
                 """
                 UPDATE endpoints SET status = 'disabled', disabled_at = now(),
-                    disabled_reason = 'failed for 5 days'
+                    disabled_reason = 'failed for 5 days', failing_since = now()
                 """
             )
         )
         done = dalmada("status", "--json")
         assert (done.status, codes(done)) == (1, ["endpoints_disabled"])
         assert (done.json["endpoints_disabled"], done.json["deliveries_given_up"]) == (1, 1)
+
+    def test_an_endpoint_that_somebody_has_disabled_alarms_nobody(
+        self, dalmada: Commands, world: World
+    ) -> None:
+        delivery(world, "waiting")
+        world.run(world.rows("UPDATE endpoints SET failing_since = now()"))
+        (endpoint,) = dalmada("endpoint", "list", "--json").json["endpoints"]
+        why = ("--reason", "moved", "--yes")
+        assert dalmada("endpoint", "disable", str(endpoint["id"]), *why).status == 0
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (0, [])
+        assert done.json["endpoints_disabled"] == 0
 
     def test_a_delivery_that_nobody_makes(self, dalmada: Commands, world: World) -> None:
         delivery(world, "waiting")
