@@ -13,17 +13,20 @@ from scheduler.scans.dispatch import DispatchInvoices
 from scheduler.scans.endings import DispatchEndings
 from scheduler.scans.hints import DispatchHints
 from scheduler.scans.inquire import DispatchInquiries
+from scheduler.scans.mark import MarkDatabase
 from scheduler.scans.notices import GiveNotices
 from scheduler.scans.refund import DispatchRefunds
 from scheduler.scans.relay import DispatchRelay
 from scheduler.scans.removals import DispatchRemovals
 from scheduler.scans.renew import RenewSubscriptions
+from scheduler.scans.reserve import ReservePeriods
 from scheduler.scans.resume import ResumeSubscriptions
 from scheduler.scans.windows import AdvanceWindows
 from shared.clock import Clock, WallClock
 from shared.config import Settings, load
 from shared.db.engine import Database, connect
 from shared.jobs.enqueue import CeleryEnqueue, Enqueue
+from shared.jobs.marks import NO_MARKS, Marks, RedisMarks
 from shared.runtime import Runtime
 
 
@@ -43,6 +46,8 @@ class Scans:
     remove: DispatchRemovals
     notices: GiveNotices
     resume: ResumeSubscriptions
+    reserve: ReservePeriods
+    mark: MarkDatabase
 
 
 @asynccontextmanager
@@ -60,10 +65,17 @@ async def scans() -> AsyncIterator[Scans]:
             settings.redis_url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5
         )
         resources.push_async_callback(redis.aclose)
-        yield assemble(settings, database, CeleryEnqueue(current_app, redis), clock)
+        enqueue, marks = CeleryEnqueue(current_app, redis), RedisMarks(redis, clock)
+        yield assemble(settings, database, enqueue, clock, marks)
 
 
-def assemble(settings: Settings, database: Database, enqueue: Enqueue, clock: Clock) -> Scans:
+def assemble(
+    settings: Settings,
+    database: Database,
+    enqueue: Enqueue,
+    clock: Clock,
+    marks: Marks = NO_MARKS,
+) -> Scans:
     """Return the scans of a process that finds rows and sends messages through these."""
     resend_after = timedelta(seconds=settings.redispatch_after_s)
     # What most scans take: how much a message and a tick hold, and when a message is lost.
@@ -77,7 +89,12 @@ def assemble(settings: Settings, database: Database, enqueue: Enqueue, clock: Cl
     )
     return Scans(
         renew=RenewSubscriptions(
-            database, clock, settings.renewal_policies, settings.scan_rows_max
+            database,
+            clock,
+            settings.renewal_policies,
+            settings.scan_rows_max,
+            settings.collection_rules.leases.settle_delay,
+            marks,
         ),
         dispatch=DispatchInvoices(
             database,
@@ -87,6 +104,7 @@ def assemble(settings: Settings, database: Database, enqueue: Enqueue, clock: Cl
             settings.scan_rows_max,
             settings.queued_batches_max,
             resend_after,
+            marks,
         ),
         inquire=DispatchInquiries(*paged),
         refund=DispatchRefunds(*paged),
@@ -114,6 +132,8 @@ def assemble(settings: Settings, database: Database, enqueue: Enqueue, clock: Cl
             settings.scan_rows_max,
         ),
         resume=ResumeSubscriptions(database, clock, settings.scan_rows_max),
+        reserve=ReservePeriods(*paged, settings.renewal_policies, settings.reserve_policy),
+        mark=MarkDatabase(database, marks, enqueue, clock),
     )
 
 

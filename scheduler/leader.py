@@ -16,10 +16,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from shared.config import load
+from shared.jobs.beat import LEASE_KEY
 
 log = structlog.get_logger(__name__)
 
-LEASE_KEY = "dalmada:beat:leader"
 # How often a beat that stands by looks whether the lease is free, as a share of the lease.
 _STANDBY_SHARE = 1 / 3
 _RENEW = """

@@ -25,6 +25,8 @@ _SCANS: tuple[tuple[type[contracts.Job], str, Run], ...] = (
     (contracts.DispatchRemovals, "removing", lambda scans: scans.remove()),
     (contracts.GiveNotices, "told", lambda scans: scans.notices()),
     (contracts.ResumeSubscriptions, "resumed", lambda scans: scans.resume()),
+    (contracts.DispatchReservations, "reserving", lambda scans: scans.reserve()),
+    (contracts.MarkDatabase, "marked", lambda scans: scans.mark()),
 )
 
 

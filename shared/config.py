@@ -2,6 +2,7 @@
 
 import enum
 import re
+from collections.abc import Container
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -21,17 +22,19 @@ from pydantic_settings.exceptions import SettingsError as UnreadableError
 from shared.billing.attempt import Leases
 from shared.billing.catch_up import CatchUp, CatchUpPolicy
 from shared.billing.consent import ConsentPolicy, WithoutConsent
+from shared.billing.daily import DailyTime
 from shared.billing.delivery import DeliveryPolicy
 from shared.billing.errors import BillingError, InvalidWindowError
 from shared.billing.notice import NoticeLeads
 from shared.billing.renewal import RenewalPolicies
+from shared.billing.reserving import ReservePolicy
 from shared.billing.rules import CollectionRules, InquiryPolicy, ResendPolicy
 from shared.billing.use_confirmation import UseConfirmation
 from shared.billing.window_channel import Channel
 from shared.collecting import CollectingSettings, Seconds
 
 Secret = Annotated[SecretStr, Field(min_length=1)]
-S = TypeVar("S", bound="ReceiverSettings")
+S = TypeVar("S", bound=BaseSettings)
 SecondsList = Annotated[tuple[Seconds, ...], Field(min_length=1)]
 _CERT_REQS = frozenset({"required", "optional", "none"})
 
@@ -92,6 +95,7 @@ class Settings(ReceiverSettings, CollectingSettings):
     portone_test_mode: bool = False
     portone_channel_key: str = ""
     portone_pg: str = ""
+    portone_body_format: Literal["json", "form"] = "json"
     minimum_amount: Annotated[int, Field(ge=1)] = 10
     naver_use_cfm: UseConfirmation = UseConfirmation.NONE
     naver_chain_id: str = ""
@@ -124,11 +128,20 @@ class Settings(ReceiverSettings, CollectingSettings):
     notice_trial_days: Annotated[int, Field(ge=0, le=366)] = 7
     notice_price_days: Annotated[int, Field(ge=0, le=366)] = 30
 
+    reserve_ahead_days: Annotated[float, Field(gt=0, le=80)] = 3.0
+    reserve_lead_min_s: Seconds = 3_600.0
+
+    reconcile_at: str = "04:30"
+    reconcile_foreign: bool = False
+    forecast_at: str = "21:00"
+    forecast_kept_days: Annotated[int, Field(ge=1, le=3_650)] = 90
+
     window_ttl_s: Seconds = 1_800.0
     hints_unknown_max: Annotated[int, Field(ge=1, le=10_000)] = 20
 
     charge_batch_size: Annotated[int, Field(ge=1, le=500)] = 25
     scan_interval_s: Seconds = 5.0
+    check_interval_s: Seconds = 60.0
     scan_rows_max: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     queued_batches_max: Annotated[int, Field(ge=1)] = 400
     redispatch_after_s: Seconds = 120.0
@@ -148,14 +161,19 @@ class Settings(ReceiverSettings, CollectingSettings):
     endpoint_disable_after_s: Seconds = 432_000.0
     endpoint_under_way_max: Annotated[int, Field(ge=1, le=500)] = 20
 
-    database_connections_max: Annotated[int, Field(ge=1, le=200)] = 10
+    # One may hold a lock for longer than a transaction, while others work beside it.
+    database_connections_max: Annotated[int, Field(ge=2, le=200)] = 10
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 8781
 
     @model_validator(mode="after")
     def _rules_agree(self) -> Self:
         """Build every rule once, so that contradictions are found at the start."""
         faults = []
         try:
-            _ = self.collection_rules, self.catch_up_policy, self.channel
+            _ = self.collection_rules, self.catch_up_policy, self.channel, self.reconcile_time
+            _ = self.forecast_time
         except BillingError as error:
             faults.append(str(error))
         parts = self.gateway_connect_timeout_s, self.gateway_read_timeout_s
@@ -230,12 +248,29 @@ class Settings(ReceiverSettings, CollectingSettings):
         return CatchUpPolicy(self.catch_up, self.catch_up_periods_max)
 
     @property
+    def reconcile_time(self) -> DailyTime | None:
+        """From when on yesterday's book of the gateway is compared with ours, or None for never."""
+        return DailyTime.parse(self.reconcile_at) if self.reconcile_at.strip() else None
+
+    @property
+    def forecast_time(self) -> DailyTime | None:
+        """From when on the day after is foreseen, or None for never."""
+        return DailyTime.parse(self.forecast_at) if self.forecast_at.strip() else None
+
+    @property
     def notice_leads(self) -> NoticeLeads:
         """How long before they come renewals, ends of trials and higher prices are told of."""
         return NoticeLeads(
             timedelta(days=self.notice_renewal_days),
             timedelta(days=self.notice_trial_days),
             timedelta(days=self.notice_price_days),
+        )
+
+    @property
+    def reserve_policy(self) -> ReservePolicy:
+        """How long ahead periods are reserved at PortOne."""
+        return ReservePolicy(
+            timedelta(days=self.reserve_ahead_days), timedelta(seconds=self.reserve_lead_min_s)
         )
 
     @property
@@ -272,7 +307,7 @@ def load() -> Settings:
     Raises:
         SettingsError: With one line for every fault, naming the variable.
     """
-    return _load(Settings)
+    return load_as(Settings)
 
 
 def load_receiver() -> ReceiverSettings:
@@ -281,10 +316,15 @@ def load_receiver() -> ReceiverSettings:
     Raises:
         SettingsError: With one line for every fault, naming the variable.
     """
-    return _load(ReceiverSettings)
+    return load_as(ReceiverSettings)
 
 
-def _load(kind: type[S]) -> S:
+def load_as(kind: type[S]) -> S:
+    """Return what one kind of process reads of this environment.
+
+    Raises:
+        SettingsError: With one line for every fault, naming the variable.
+    """
     try:
         return kind()
     except UnreadableError as error:
@@ -298,7 +338,7 @@ def _load(kind: type[S]) -> S:
         raise SettingsError("the settings are not valid:\n" + "\n".join(lines)) from None
 
 
-def _contradictions_beside(kind: type[ReceiverSettings], faulty: set[str]) -> list[str]:
+def _contradictions_beside(kind: type[BaseSettings], faulty: set[str]) -> list[str]:
     """Return how the other settings contradict each other, with the faulty ones left as they are.
 
     They are looked for only when every value is right by itself, so these are put right for a
@@ -311,14 +351,16 @@ def _contradictions_beside(kind: type[ReceiverSettings], faulty: set[str]) -> li
     try:
         kind(**stand_ins)
     except ValidationError as error:
-        return _lines(error)
+        return _lines(error, without=stand_ins)
     return []
 
 
-def _lines(error: ValidationError) -> list[str]:
+def _lines(error: ValidationError, without: Container[str] = ()) -> list[str]:
     """Return one line for every fault, naming the variable."""
     lines = []
     for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        if fault["loc"] and fault["loc"][0] in without:
+            continue
         name = "_".join(str(part) for part in fault["loc"]).upper()
         variable = f"DALMADA_{name}: " if name else ""
         lines.append(f"  {variable}{fault['msg']}")

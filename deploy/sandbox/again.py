@@ -170,11 +170,11 @@ def book(sandbox: Sandbox, charge: Charge) -> Payment | Refusal:
 def _reply(sandbox: Sandbox, charge: Charge, booked: Payment | Refusal) -> Reply:
     if isinstance(booked, Refusal):
         return refused(_REFUSAL_TEXTS[booked])
-    shown = _shown(charge.fate.step.ending, booked)
-    return processed(payment_json(shown, float_amounts=sandbox.settings.float_amounts))
+    told = shown(charge.fate.step.ending, booked)
+    return processed(payment_json(told, float_amounts=sandbox.settings.float_amounts))
 
 
-def _shown(ending: Ending, booked: Payment) -> Payment:
+def shown(ending: Ending, booked: Payment) -> Payment:
     """Give the payment as the reply tells it; the book keeps the true one."""
     order = booked.order
     if ending is Ending.WRONG_AMOUNT:

@@ -3,11 +3,11 @@
 Amounts are whole KRW inside; `float_amounts` writes them as 1004.0, which real answers may do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from deploy.sandbox.clock import korean_day
-from deploy.sandbox.records import BillingKey, Payment
+from deploy.sandbox.records import BillingKey, Payment, Status
 from deploy.sandbox.replies import to_json
 from deploy.sandbox.schedules import Schedule
 
@@ -116,16 +116,19 @@ def _cancelled(payment: Payment, *, float_amounts: bool) -> dict[str, Any]:
     }
 
 
-def page_json(payments: Sequence[Payment], *, page: int, limit: int, float_amounts: bool) -> str:
+def page_json(
+    shown: Sequence[Payment], *, total: int, page: int, limit: int, float_amounts: bool
+) -> str:
     """Write one page of a list; a page number of 0 means there is no such page."""
-    total = len(payments)
-    begin = (page - 1) * limit
-    following = page + 1 if begin + limit < total else 0
-    shown = ",".join(
-        payment_json(payment, float_amounts=float_amounts)
-        for payment in payments[begin : begin + limit]
-    )
-    return f'{{"total":{total},"previous":{page - 1},"next":{following},"list":[{shown}]}}'
+    following = page + 1 if page * limit < total else 0
+    listed = payments_json(shown, float_amounts=float_amounts)
+    return f'{{"total":{total},"previous":{page - 1},"next":{following},"list":{listed}}}'
+
+
+def payments_json(payments: Iterable[Payment], *, float_amounts: bool) -> str:
+    """Write payments, one after the other."""
+    shown = ",".join(payment_json(payment, float_amounts=float_amounts) for payment in payments)
+    return f"[{shown}]"
 
 
 def customer_json(key: BillingKey) -> str:
@@ -178,11 +181,16 @@ def schedule_json(schedule: Schedule, paid: Payment | None, *, float_amounts: bo
         "buyer_postcode": order.buyer_postcode,
         "custom_data": order.custom_data,
         "schedule_status": schedule.status,
-        "payment_status": None if paid is None else paid.status,
+        "payment_status": _payment_status(paid),
         "fail_reason": None if paid is None else paid.fail_reason,
         "promotion_id": None,
     }
     return to_json(annotation)
+
+
+def _payment_status(paid: Payment | None) -> Status | None:
+    # `ready` is no documented value here; what is neither approved nor declined has none.
+    return None if paid is None or paid.status is Status.READY else paid.status
 
 
 def _pg_tid(payment: Payment) -> str | None:

@@ -7,6 +7,7 @@ in its own process: every instant is handed in.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import takewhile
 
 from deploy.sandbox.records import (
     BillingKey,
@@ -65,6 +66,9 @@ class Book:
     _imp_uids: dict[str, list[str]] = field(default_factory=dict)
     _prepared: dict[str, Prepared] = field(default_factory=dict)
     _ended: dict[str, list[EndedKey]] = field(default_factory=dict)
+    # What records said before they were changed, oldest first: lists follow the book by it.
+    _replaced: list[Payment] = field(default_factory=list)
+    _entered_count: int = 0
     _cancel_count: int = 0
     on_key_end: Callable[[str], object] | None = None
 
@@ -136,6 +140,29 @@ class Book:
         usage = Usage.SCHEDULED
         return self._enter(order, verdict, key, started_at=at, at=at, usage=usage, sandbox=sandbox)
 
+    def enter_foreign(
+        self,
+        order: Order,
+        verdict: Verdict,
+        *,
+        usage: Usage | None,
+        channel: Channel,
+        started_at: float,
+        at: float,
+        sandbox: bool = False,
+    ) -> Payment:
+        """Book what somebody else did, whatever stands there under its merchant_uid."""
+        return self._enter(
+            order,
+            verdict,
+            self.key(order.customer_uid),
+            started_at=started_at,
+            at=at,
+            usage=usage,
+            channel=channel,
+            sandbox=sandbox,
+        )
+
     def enter_window(
         self,
         order: Order,
@@ -181,7 +208,7 @@ class Book:
         sandbox: bool = False,
         user_agent: str | None = None,
     ) -> Payment:
-        number = self.first_number + len(self._payments)
+        number = self.first_number + self._entered_count
         # As in captures: payments by the API are told from those by a window in their number.
         prefix = "imps" if channel is Channel.API else "imp"
         payment = Payment(
@@ -200,8 +227,12 @@ class Book:
             channel=channel,
             user_agent=user_agent,
         )
+        return self._keep(payment)
+
+    def _keep(self, payment: Payment) -> Payment:
+        self._entered_count += 1
         self._payments[payment.imp_uid] = payment
-        self._imp_uids.setdefault(order.merchant_uid, []).append(payment.imp_uid)
+        self._imp_uids.setdefault(payment.order.merchant_uid, []).append(payment.imp_uid)
         return payment
 
     def is_used_up(self, merchant_uid: str, policy: DuplicatePolicy) -> bool:
@@ -244,8 +275,23 @@ class Book:
             updated_at=at,
             cancels=(*payment.cancels, cancel),
         )
-        self._payments[payment.imp_uid] = cancelled
-        return cancelled
+        return self.restate(cancelled)
+
+    def restate(self, payment: Payment) -> Payment:
+        """Have a record say something else from now on."""
+        self._replaced.append(self._payments[payment.imp_uid])
+        self._payments[payment.imp_uid] = payment
+        return payment
+
+    def forget(self, imp_uid: str) -> Payment | None:
+        """Lose a record, as no gateway should, and give it back; None if there was none."""
+        payment = self._payments.pop(imp_uid, None)
+        if payment is not None:
+            self._replaced.append(payment)
+            self._imp_uids[payment.order.merchant_uid].remove(imp_uid)
+            if not self._imp_uids[payment.order.merchant_uid]:
+                del self._imp_uids[payment.order.merchant_uid]
+        return payment
 
     def to_cancel(self, wanted: CancelOrder) -> Payment | None:
         """Find the payment that a cancel means: by imp_uid where it has one, right or wrong.
@@ -295,6 +341,17 @@ class Book:
     def payments(self) -> Iterator[Payment]:
         """Walk through the whole book, oldest first."""
         return iter(self._payments.values())
+
+    def payments_from(self, number: int) -> list[Payment]:
+        """Give what was entered from a number on, oldest first; what is older costs nothing."""
+        newest_first = reversed(self._payments.values())
+        found = list(takewhile(lambda payment: payment.number >= number, newest_first))
+        return found[::-1]
+
+    @property
+    def replaced(self) -> list[Payment]:
+        """What every record that was changed or forgotten said before, oldest change first."""
+        return self._replaced
 
     @property
     def payment_count(self) -> int:

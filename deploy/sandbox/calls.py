@@ -24,6 +24,11 @@ class Call:
         parsed = parse_qs(self.query, keep_blank_values=True)
         return {name: values[-1] for name, values in parsed.items()}
 
+    def query_list(self, name: str) -> list[str]:
+        """Read every value that the query gives to a name, in order and each once."""
+        values = parse_qs(self.query, keep_blank_values=True).get(name, ())
+        return list(dict.fromkeys(value for value in values if value))
+
 
 Serve = Callable[[Sandbox, Call], Awaitable[Reply]]
 

@@ -188,12 +188,12 @@ def read_cancel(parameters: Parameters) -> CancelOrder:
         tax_free=optional_whole("tax_free", parameters, default=0, maximum=AMOUNT_MAX),
         checksum=checksum,
         reason=kept.get("reason"),
-        requester=read_requester(read_extra(values).get("requester")),
+        requester=read_requester(read_extra(values).get("requester"), "extra.requester"),
         enable_webhook=optional_truth("enable_webhook", parameters),
     )
 
 
-def read_requester(value: object) -> Requester:
+def read_requester(value: object, name: str) -> Requester:
     """Read who wants something done; an administrator where nothing is said.
 
     Raises:
@@ -202,7 +202,7 @@ def read_requester(value: object) -> Requester:
     if value is None:
         return Requester.ADMIN
     if not isinstance(value, str) or value not in _REQUESTERS:
-        raise bad(f"extra.requester must be one of {', '.join(Requester)}")
+        raise bad(f"{name} must be one of {', '.join(Requester)}")
     return Requester(value)
 
 

@@ -27,13 +27,18 @@ class Result(StrEnum):
 
 @dataclass(slots=True)
 class SeenCharge:
-    """One charge request that passed the token check; `result` is PENDING while it waits."""
+    """One charge request that passed the token check; `result` is PENDING while it waits.
+
+    Attributes:
+        endpoint: What was asked for it: a charge, or the retry of a schedule.
+    """
 
     at: float
     body: dict[str, Any]
     ending: Ending | None = None
     result: Result = Result.PENDING
     imp_uid: str | None = None
+    endpoint: str = "again"
 
 
 @dataclass(slots=True)

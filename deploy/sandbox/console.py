@@ -15,6 +15,7 @@ from deploy.sandbox.parameters import AMOUNT_MAX
 from deploy.sandbox.records import Payment
 from deploy.sandbox.refunds import CancelOrder, CancelRefusal, Requester
 from deploy.sandbox.replies import Reply, control
+from deploy.sandbox.schedules import Schedule
 from deploy.sandbox.state import Sandbox
 
 Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
@@ -59,16 +60,7 @@ def _schedules(sandbox: Sandbox, call: Call) -> Reply:
     customer_uid = query.pop("customer_uid", None)
     refuse_other(query, "customer_uid")
     rows = [
-        {
-            "merchant_uid": schedule.order.merchant_uid,
-            "customer_uid": schedule.order.customer_uid,
-            "amount": schedule.order.amount,
-            "schedule_at": schedule.schedule_at,
-            "status": schedule.status,
-            "imp_uid": schedule.imp_uid,
-            "executed_at": schedule.executed_at,
-            "revoked_at": schedule.revoked_at,
-        }
+        schedule_view(schedule)
         for schedule in sandbox.timetable.schedules()
         if customer_uid is None or schedule.order.customer_uid == customer_uid
     ]
@@ -105,6 +97,34 @@ def _webhooks(sandbox: Sandbox, call: Call) -> Reply:
     ]
     shown = rows[offset : offset + limit]
     return control({**sandbox.webhooks.summary(), "webhooks": shown})
+
+
+def _at_naver(sandbox: Sandbox, call: Call) -> Reply:
+    imp_uid = call.parameters["imp_uid"]
+    if sandbox.book.payment(imp_uid) is None:
+        return control({"error": f"no payment {imp_uid!r}"}, status=404)
+    naver = sandbox.naver
+    return control(
+        {
+            "imp_uid": imp_uid,
+            "points": naver.has_points(imp_uid),
+            "confirmed_by": naver.confirmed_by(imp_uid),
+        }
+    )
+
+
+def schedule_view(schedule: Schedule) -> dict[str, Any]:
+    """Show what a test compares."""
+    return {
+        "merchant_uid": schedule.order.merchant_uid,
+        "customer_uid": schedule.order.customer_uid,
+        "amount": schedule.order.amount,
+        "schedule_at": schedule.schedule_at,
+        "status": schedule.status,
+        "imp_uid": schedule.imp_uid,
+        "executed_at": schedule.executed_at,
+        "revoked_at": schedule.revoked_at,
+    }
 
 
 def payment_view(payment: Payment) -> dict[str, Any]:
@@ -149,4 +169,5 @@ ANSWERS: Final[tuple[tuple[str, str, Answer], ...]] = (
     ("GET", "/_sandbox/schedules", _schedules),
     ("GET", "/_sandbox/deletions/{customer_uid}", _deletions),
     ("GET", "/_sandbox/webhooks", _webhooks),
+    ("GET", "/_sandbox/payments/{imp_uid}/naver", _at_naver),
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from deploy.sandbox import console
+from deploy.sandbox import console, console_schedules, foreign
 from deploy.sandbox.behaviours import read_behaviours, read_cancel_behaviours, script_view
 from deploy.sandbox.bodies import read_json_object
 from deploy.sandbox.calls import Call, Endpoint
@@ -173,6 +173,7 @@ def _requests(sandbox: Sandbox, call: Call) -> Reply:
     rows = [
         {
             "at": charge.at,
+            "endpoint": charge.endpoint,
             "body": charge.body,
             "ending": charge.ending,
             "result": charge.result,
@@ -239,6 +240,8 @@ _ANSWERS: Final[tuple[tuple[str, str, Answer], ...]] = (
     ("DELETE", "/_sandbox/token", _revoke_token),
     ("POST", "/_sandbox/reset", _reset),
     *console.ANSWERS,
+    *console_schedules.ANSWERS,
+    *foreign.ANSWERS,
 )
 
 ENDPOINTS: Final = tuple(

@@ -7,23 +7,17 @@ from typing import Final
 
 from deploy.sandbox import texts
 from deploy.sandbox.annotations import customer_json, page_json, payment_json
-from deploy.sandbox.book import Sorting, in_order
+from deploy.sandbox.book import in_order
 from deploy.sandbox.calls import Call, Serve
 from deploy.sandbox.endings import NO_DRAW, InquiryEnding, draw, pick
-from deploy.sandbox.records import Payment, Status
+from deploy.sandbox.parameters import BadParametersError
+from deploy.sandbox.queries import limit_of, page_of, sorting_of, status_of
+from deploy.sandbox.records import Payment
 from deploy.sandbox.replies import LOST, Reply, bad_gateway, failed, processed, refused
 from deploy.sandbox.settings import EndpointName
 from deploy.sandbox.state import Sandbox
 
-_LIMIT_DEFAULT: Final = 20
-_LIMIT_MAX: Final = 1000
-_PAGE_MAX: Final = 10**9
 _NOT_FOUND: Final = 404
-_DIGITS_MAX: Final = 10
-
-
-class BadQueryError(ValueError):
-    """A query parameter cannot be; the message is what the gateway answers."""
 
 
 def inquiry(name: EndpointName, answer: Callable[[Sandbox, Call], Reply]) -> Serve:
@@ -43,11 +37,18 @@ def inquiry(name: EndpointName, answer: Callable[[Sandbox, Call], Reply]) -> Ser
         if delay_s:
             await asyncio.sleep(delay_s)
         if ending is None or ending is InquiryEnding.SLOW:
-            reply = answer(sandbox, call)
+            reply = _answered(answer, sandbox, call)
             return replace(reply, closing=True) if settings.closes(drawn.closing) else reply
         return _broken(ending, retry_after_s=settings.retry_after_s)
 
     return serve
+
+
+def _answered(answer: Callable[[Sandbox, Call], Reply], sandbox: Sandbox, call: Call) -> Reply:
+    try:
+        return answer(sandbox, call)
+    except BadParametersError as error:
+        return failed(400, str(error))
 
 
 def _broken(ending: InquiryEnding, *, retry_after_s: int) -> Reply:
@@ -66,24 +67,20 @@ def _broken(ending: InquiryEnding, *, retry_after_s: int) -> Reply:
 def find_all(sandbox: Sandbox, call: Call) -> Reply:
     """Answer with every record of a merchant_uid, in pages."""
     query = call.query_values()
-    try:
-        page = _whole(query, "page", default=1, minimum=1, maximum=_PAGE_MAX)
-        limit = _whole(query, "limit", default=_LIMIT_DEFAULT, minimum=1, maximum=_LIMIT_MAX)
-        payments = _of_merchant_uid(sandbox, call, query)
-    except BadQueryError as error:
-        return failed(400, str(error))
+    page, limit = page_of(query), limit_of(query)
+    payments = _of_merchant_uid(sandbox, call, query)
     if not payments:
         return failed(404, texts.UNKNOWN_PAYMENT)
+    shown = payments[(page - 1) * limit : page * limit]
     float_amounts = sandbox.settings.float_amounts
-    return processed(page_json(payments, page=page, limit=limit, float_amounts=float_amounts))
+    return processed(
+        page_json(shown, total=len(payments), page=page, limit=limit, float_amounts=float_amounts)
+    )
 
 
 def find(sandbox: Sandbox, call: Call) -> Reply:
     """Answer with the first record of a merchant_uid in the order asked for."""
-    try:
-        payments = _of_merchant_uid(sandbox, call, call.query_values())
-    except BadQueryError as error:
-        return failed(400, str(error))
+    payments = _of_merchant_uid(sandbox, call, call.query_values())
     if not payments:
         return failed(404, texts.UNKNOWN_PAYMENT)
     return _one(sandbox, payments[0])
@@ -120,34 +117,13 @@ def _one(sandbox: Sandbox, found: Payment) -> Reply:
 def _of_merchant_uid(sandbox: Sandbox, call: Call, query: dict[str, str]) -> list[Payment]:
     merchant_uid = call.parameters["merchant_uid"]
     if not merchant_uid:
-        raise BadQueryError(texts.MISSING_PARAMETERS.format(names="merchant_uid"))
-    wanted = call.parameters.get("payment_status")
-    if wanted is not None and wanted not in _STATUSES:
-        raise BadQueryError(texts.UNSUPPORTED_STATUS)
-    sorting = query.get("sorting", Sorting.STARTED_DESC)
-    if sorting not in _SORTINGS:
-        names = ", ".join(Sorting)
-        raise BadQueryError(f"{texts.SANDBOX}sorting must be one of {names}")
+        raise BadParametersError(texts.MISSING_PARAMETERS.format(names="merchant_uid"))
+    wanted = status_of(call.parameters.get("payment_status"))
+    sorting = sorting_of(query)
     hides_tests = sandbox.settings.lists_hide_test_payments
     payments = (
         found
         for found in sandbox.book.payments_of(merchant_uid)
         if (wanted is None or found.status == wanted) and not (hides_tests and found.sandbox)
     )
-    return in_order(payments, Sorting(sorting))
-
-
-_STATUSES: Final = frozenset(Status)
-_SORTINGS: Final = frozenset(Sorting)
-
-
-def _whole(query: dict[str, str], name: str, *, default: int, minimum: int, maximum: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
-        raise BadQueryError(f"{texts.SANDBOX}{name} must be a whole number")
-    number = int(text)
-    if not minimum <= number <= maximum:
-        raise BadQueryError(f"{texts.SANDBOX}{name} must be between {minimum} and {maximum}")
-    return number
+    return in_order(payments, sorting)

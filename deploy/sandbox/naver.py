@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from deploy.sandbox.refunds import Requester
+
 DEFAULT_ACCOUNT: Final = "naver-buyer"
 
 _ACCOUNT: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -83,6 +85,9 @@ class NaverAccounts:
     _methods: list[Method] = field(default_factory=list)
     # Which of them PortOne would charge, by position: the newest of a customer_uid.
     _newest: dict[str, int] = field(default_factory=dict)
+    # By the imp_uids of payments: those for which points were given, and who confirmed which.
+    _with_points: dict[str, None] = field(default_factory=dict)
+    _confirmed: dict[str, Requester] = field(default_factory=dict)
 
     def register(
         self, account: str, product_code: str, customer_uid: str, card: Card, *, at: float
@@ -121,6 +126,28 @@ class NaverAccounts:
         """End the registration behind a customer_uid; older ones under it stay with the buyer."""
         target = self.behind(customer_uid)
         return None if target is None else self._end(target, at=at)
+
+    def give_points(self, imp_uid: str) -> bool:
+        """Give the buyer the points of a payment; False if they were given before."""
+        if imp_uid in self._with_points:
+            return False
+        self._with_points[imp_uid] = None
+        return True
+
+    def confirm(self, imp_uid: str, requester: Requester) -> bool:
+        """Note that what was paid for has arrived; False if that was known."""
+        if imp_uid in self._confirmed:
+            return False
+        self._confirmed[imp_uid] = requester
+        return True
+
+    def has_points(self, imp_uid: str) -> bool:
+        """Say whether the points of a payment were given."""
+        return imp_uid in self._with_points
+
+    def confirmed_by(self, imp_uid: str) -> Requester | None:
+        """Say who confirmed what was paid for; None if nobody did."""
+        return self._confirmed.get(imp_uid)
 
     def methods(self, account: str) -> Iterator[Method]:
         """Walk through everything an account ever registered, oldest first."""

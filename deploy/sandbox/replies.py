@@ -42,9 +42,15 @@ RESET: Final = Reply(status=0, wire=Wire.RESET)
 HANGING: Final = Reply(status=0, wire=Wire.HANG)
 
 
-def processed(response_json: str) -> Reply:
+def processed(response_json: str, *, status: int = 200) -> Reply:
     """Answer that the request was processed (code 0); whether money moved is in the response."""
-    return Reply(body=f'{{"code":0,"message":null,"response":{response_json}}}'.encode())
+    body = f'{{"code":0,"message":null,"response":{response_json}}}'.encode()
+    return Reply(status=status, body=body)
+
+
+def done() -> Reply:
+    """Answer that something was done of which there is nothing to tell."""
+    return Reply(body=b'{"code":0,"message":null}')
 
 
 def refused(message: str, *, code: int = 1) -> Reply:

@@ -28,11 +28,36 @@ EndpointName = Literal[
     "unschedule",
     "scheduled",
     "schedules",
+    "scheduleList",
+    "moveSchedule",
+    "reschedule",
+    "retry",
+    "customers",
+    "customerPayments",
+    "payments",
+    "byStatus",
+    "naverPoint",
+    "naverConfirm",
+    "naverCashAmount",
+    "channels",
 ]
 
 
 class InvalidInputError(ValueError):
     """What was sent to the control API cannot be; the message says what could."""
+
+
+class ChannelSetting(BaseModel):
+    """One channel of the merchant, as `GET /users/pg` shows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pg_provider: Annotated[str, Field(max_length=16)]
+    pg_id: Annotated[str, Field(max_length=80)]
+    sandbox: bool
+    type: Literal["payment", "api_payment", "certification"] = "payment"
+    channel_name: str | None = None
+    channel_key: str | None = None
 
 
 class Settings(BaseModel):
@@ -59,8 +84,14 @@ class Settings(BaseModel):
         duplicate_policy: Which earlier records refuse a merchant_uid.
         float_amounts: Write 1004.0 instead of 1004.
         test_channel: New billing keys and payments belong to a test channel.
-        lists_hide_test_payments: Whether find and findAll leave test payments out as the single
-            lookup does; the documents do not say.
+        channels: What `GET /users/pg` shows; None is one channel of Naver Pay, a test channel
+            where `test_channel` says so.
+        lists_hide_test_payments: Whether everything that gives more than one payment, and find,
+            leaves test payments out as the single lookup does; the documents do not say.
+        lists_tell_latest_only: Whether `GET /payments` shows, of several records under one
+            merchant_uid, the latest alone; the documents do not say.
+        schedules_in_an_object: Whether lists of schedules come in an object with `list`, as an
+            official client reads them, instead of the array that the specification has.
         unknown_customer_status: 200 as live clients saw it, 404 as the specification says.
         webhook_url: Where webhooks of payments without a notice_url go; a loopback address.
         webhook_content_type: How their body is written; the console offers both.
@@ -89,7 +120,10 @@ class Settings(BaseModel):
     duplicate_policy: DuplicatePolicy = DuplicatePolicy.REFUSED_IF_PAID
     float_amounts: bool = False
     test_channel: bool = False
+    channels: tuple[ChannelSetting, ...] | None = None
     lists_hide_test_payments: bool = False
+    lists_tell_latest_only: bool = False
+    schedules_in_an_object: bool = False
     unknown_customer_status: Literal[200, 404] = 200
     webhook_url: str | None = None
     webhook_content_type: Literal["json", "form"] = "json"

@@ -7,6 +7,7 @@ from deploy.sandbox.book import Book
 from deploy.sandbox.census import Census
 from deploy.sandbox.clock import SandboxClock
 from deploy.sandbox.endings import CommandEnding, Ending, Script
+from deploy.sandbox.lists import Lists
 from deploy.sandbox.naver import NaverAccounts
 from deploy.sandbox.schedules import Timetable
 from deploy.sandbox.settings import Settings
@@ -31,6 +32,7 @@ class Sandbox:
     Attributes:
         scripts: What single customers' charges end in.
         cancel_scripts: What cancels of single payments end in, by imp_uid.
+        lists: The book in the order that lists are asked for; it follows the book by itself.
         naver: What buyers have registered at Naver; it follows the book when a key ends.
     """
 
@@ -40,6 +42,7 @@ class Sandbox:
     make_book: Callable[[SandboxClock], Book] = _new_book
     settings: Settings = field(init=False)
     book: Book = field(init=False)
+    lists: Lists = field(init=False)
     census: Census = field(init=False)
     timetable: Timetable = field(init=False)
     scripts: dict[str, Script[Ending]] = field(init=False)
@@ -57,6 +60,7 @@ class Sandbox:
         self.clock.offset_s = 0.0
         self.settings = self.initial
         self.book = self.make_book(self.clock)
+        self.lists = Lists(self.book)
         self.naver = naver = NaverAccounts()
         self.book.on_key_end = lambda customer_uid: naver.end(customer_uid, at=self.clock.now())
         self.windows = WindowDesk()

@@ -19,7 +19,9 @@ UNKNOWN_CUSTOMER: Final = (  # H, GET customer, 200, code 1
     "요청하신 customer_uid({customer_uid})로 등록된 정보를 찾을 수 없습니다."
 )
 
-UNKNOWN_PAYMENT: Final = "존재하지 않는 결제정보입니다."  # H, lookups, 404, code -1
+# H, lookups, 404, code -1. Naver's own endpoints document the 404 but not its words: taken to be
+# the same, because it is the same check.
+UNKNOWN_PAYMENT: Final = "존재하지 않는 결제정보입니다."
 
 # M for /payments/status/x. find and findAll document the 400 but not its words: taken to be the
 # same, because it is the same check.
@@ -70,7 +72,16 @@ REGISTRATION: Final = SANDBOX + "a registration moved no money and cannot be can
 STALE_CHECKSUM: Final = SANDBOX + "checksum is not what is left of the payment; nothing was done"
 TAX_FREE_ABOVE_AMOUNT: Final = SANDBOX + "tax_free above the amount to be cancelled"
 TAX_FREE_ABOVE_REMAINDER: Final = SANDBOX + "tax_free above what is left of the tax-free part"
+PAGE_BEYOND_THE_LAST: Final = SANDBOX + "there is no such page"
+UNKNOWN_CUSTOMERS: Final = SANDBOX + "no billing key under any of these customer_uids"
 UNKNOWN_SCHEDULE: Final = SANDBOX + "no schedule of this merchant_uid"
+NO_KEY_TO_RETRY: Final = SANDBOX + "the billing key of this schedule is gone"
+IN_THE_PAST: Final = SANDBOX + "schedule_at is in the past"
+NOT_PENDING: Final = SANDBOX + "the schedule was executed or revoked"
+NOT_FAILED: Final = SANDBOX + "the schedule is pending, under way or paid"
+NO_POINTS: Final = SANDBOX + "no points: the payment is not paid, or they were given before"
+NOT_TO_CONFIRM: Final = SANDBOX + "nothing to confirm: the payment is not paid, or it was before"
+NOTHING_AT_NAVER: Final = SANDBOX + "the payment never came to be at Naver"
 SCHEDULED_ALREADY: Final = SANDBOX + "merchant_uid has a schedule that is pending or was paid"
 SERVICE_IS_OVER: Final = SANDBOX + "extra.naverUseCfm is before the day of the charge in Korea"
 BAD_REQUEST: Final = SANDBOX + "bad request as told by a behaviour"

@@ -8,6 +8,7 @@ from shared.db import invoices
 from shared.db.engine import Database
 from shared.jobs.contracts import CHARGE_QUEUE, ChargeInvoices
 from shared.jobs.enqueue import Enqueue, batches
+from shared.jobs.marks import NO_MARKS, Marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class DispatchInvoices:
     rows_max: int
     queued_batches_max: int
     resend_after: timedelta
+    marks: Marks = NO_MARKS
 
     async def __call__(self) -> int:
         """Return how many invoices messages were sent for."""
@@ -35,9 +37,10 @@ class DispatchInvoices:
         limit = min(self.rows_max, room * self.batch_size)
         if limit <= 0:
             return 0
+        proof = await self.marks.proof()
         due = await self.database.run(
             lambda connection: invoices.dispatch_due(
-                connection, limit, self.clock.now(), self.resend_after
+                connection, limit, self.clock.now(), self.resend_after, proof
             )
         )
         await self.enqueue(

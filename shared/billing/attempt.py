@@ -151,6 +151,9 @@ class Claim:
         past_due_at: Since when its invoice is past due, or None while it is not.
         planned_attempt_at: When our own schedule had the next attempt planned as the buyer asked
             for this one, or None where nothing was planned.
+        reserved_for: When PortOne was to make the charge by itself, or None where it was not.
+        reserved_before: The ``merchant_uid`` of an attempt before it that PortOne made by itself
+            and that was declined; somebody at its console may have it tried again.
     """
 
     attempt_id: int
@@ -172,6 +175,8 @@ class Claim:
     origin: AttemptOrigin = AttemptOrigin.SCHEDULE
     past_due_at: datetime | None = None
     planned_attempt_at: datetime | None = None
+    reserved_for: datetime | None = None
+    reserved_before: str | None = None
 
     @property
     def in_doubt_since(self) -> datetime:
@@ -181,7 +186,8 @@ class Claim:
     @property
     def expectation(self) -> Expectation:
         """What the gateway's record must say to be of this attempt."""
-        return Expectation(self.merchant_uid, self.price.amount, self.customer_uid)
+        is_reserved = self.reserved_for is not None
+        return Expectation(self.merchant_uid, self.price.amount, self.customer_uid, is_reserved)
 
     def __repr__(self) -> str:
         """Name the attempt by its id only: the billing key is a secret."""

@@ -10,6 +10,7 @@ BillingError
 ├── InvalidRefundError        more than is left, nothing at all, or no reason
 ├── InvalidCancellationError  an end that contradicts itself
 ├── InvalidTransitionError    something that cannot happen to a subscription that stands there
+├── InvalidForecastError      a day that cannot be foreseen, or not be compared any more
 └── InvalidLinesError         lines of an invoice that do not add up
 """
 
@@ -56,3 +57,7 @@ class InvalidTransitionError(BillingError):
 
 class InvalidLinesError(BillingError):
     """Lines of an invoice would not add up to what can be owed."""
+
+
+class InvalidForecastError(BillingError):
+    """A day cannot be foreseen, or what was foreseen of it cannot be held against it."""

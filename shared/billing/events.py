@@ -53,6 +53,7 @@ class EventName(enum.StrEnum):
     SUBSCRIPTION_CHANGED = "subscription.changed"
     SUBSCRIPTION_ADJUSTED = "subscription.adjusted"
     SUBSCRIPTION_DUNNING_SWITCHED = "subscription.dunning_switched"
+    SUBSCRIPTION_COLLECTION_SWITCHED = "subscription.collection_switched"
     SUBSCRIPTION_CANCELLATION_SCHEDULED = "subscription.cancellation_scheduled"
     SUBSCRIPTION_CANCELLATION_WITHDRAWN = "subscription.cancellation_withdrawn"
     SUBSCRIPTION_CANCELED = "subscription.canceled"

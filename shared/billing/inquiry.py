@@ -26,6 +26,8 @@ class RecordStatus(enum.StrEnum):
 REGISTRATION = "issue"
 # The usages of money charged when asked for; a window's payment has none.
 CHARGES = frozenset({None, "payment"})
+# The usage of money that PortOne took by itself at an instant that was reserved.
+SCHEDULED_CHARGE = "payment.scheduled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Expectation:
     merchant_uid: str
     amount: int
     customer_uid: str = field(repr=False)
+    # Whether PortOne was to make the charge by itself, which it may have been made to since.
+    is_reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ def _mismatch(expected: Expectation, record: PaymentRecord) -> str | None:
         return f"the record is of {record.amount} won, {expected.amount} were sent"
     if record.customer_uid != expected.customer_uid:
         return "the record is of another buyer"
-    if not record.is_charge:
+    is_scheduled = expected.is_reserved and record.usage == SCHEDULED_CHARGE
+    if not (record.is_charge or is_scheduled):
         return f"the record is of usage {record.usage}, which is no charge of ours"
     return None

@@ -7,7 +7,7 @@ charged or given back. An invoice explains itself by them, and its total is thei
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.billing.errors import InvalidLinesError
 from shared.billing.money import Price
@@ -137,6 +137,24 @@ def bill(
         if line.amount:
             lines.append(line)
     return Bill(tuple(lines), total, tuple(left))
+
+
+def used_by(lines: Sequence[Line], adjustments: Sequence[Adjustment]) -> tuple[Adjustment, ...]:
+    """Return the adjustments that lines made before are set against, as they leave them."""
+    used = []
+    for adjustment in adjustments:
+        taken = [line for line in lines if line.adjustment_id == adjustment.id]
+        if not taken:
+            continue
+        if adjustment.kind is AdjustmentKind.DISCOUNT:
+            used.append(
+                replace(adjustment, periods_left=max((adjustment.periods_left or 0) - 1, 0))
+            )
+            continue
+        amount = adjustment.left.amount - sum(abs(line.amount) for line in taken)
+        tax_free = adjustment.left.tax_free - sum(abs(line.tax_free) for line in taken)
+        used.append(_with_left(adjustment, Price(max(amount, 0), max(min(tax_free, amount), 0))))
+    return tuple(used)
 
 
 def sum_of(lines: Sequence[Line]) -> Price:

@@ -5,6 +5,9 @@ an older backup, derives the same one for the same attempt, and the gateway's ow
 ``merchant_uid`` protects the buyer.
 """
 
+import re
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from shared.billing.errors import InvalidMerchantUidError
@@ -15,6 +18,19 @@ ATTEMPT_NUMBER_MAX = 9_999
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 # 36 ** 25 > 2 ** 128: every UUID fits in 25 digits of base 36.
 _SUBSCRIPTION_WIDTH = 25
+_SHAPE: Final = re.compile(
+    rf"(?P<subscription>[0-9a-z]{{{_SUBSCRIPTION_WIDTH}}})"
+    r"p(?P<period>0|[1-9][0-9]{0,5})n(?P<number>[1-9][0-9]{0,3})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeName:
+    """What a ``merchant_uid`` of ours says."""
+
+    subscription_id: UUID
+    period_index: int
+    attempt_number: int
 
 
 def merchant_uid(subscription_id: UUID, period_index: int, attempt_number: int) -> str:
@@ -45,3 +61,14 @@ def base36(identity: UUID) -> str:
         value, digit = divmod(value, 36)
         digits.append(_DIGITS[digit])
     return "".join(reversed(digits))
+
+
+def parse(written: str) -> ChargeName | None:
+    """Return what a ``merchant_uid`` says, or None if it is not written as only ours are."""
+    match = _SHAPE.fullmatch(written)
+    if match is None:
+        return None
+    identity = int(match["subscription"], 36)
+    if identity >= 2**128:
+        return None
+    return ChargeName(UUID(int=identity), int(match["period"]), int(match["number"]))

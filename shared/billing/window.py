@@ -12,6 +12,7 @@ true as before, and it is confirmed all the same. ``confirmed`` alone is an end.
 """
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +26,7 @@ from shared.billing.merchant_uid import base36
 from shared.billing.money import Price
 
 _NAMESPACE = UUID("8f0c4e1e-6f0b-4a0e-9b57-5b1f5a3d2c11")
+_MERCHANT_UID = re.compile(r"[0-9a-z]{25}w")
 
 
 class WindowKind(enum.StrEnum):
@@ -143,6 +145,11 @@ def window_merchant_uid(id_: UUID) -> str:
     A registration and every charge need ids of their own (guide page, ``merchant_uid``).
     """
     return f"{base36(id_)}w"
+
+
+def is_window_merchant_uid(written: str) -> bool:
+    """Say whether a ``merchant_uid`` is written as only those of windows are."""
+    return _MERCHANT_UID.fullmatch(written) is not None
 
 
 def judge_window(  # noqa: PLR0911 - a decision table, one row a return

@@ -26,6 +26,7 @@ from shared.billing.lifecycle import BILLABLE, Happening, SubscriptionStatus, so
 from shared.billing.lines import AdjustmentKind
 from shared.billing.pause import PauseKeeps
 from shared.billing.refund import Requester
+from shared.billing.reserving import CollectBy
 from shared.billing.subscription import (
     BUYER_EMAIL_LENGTH_MAX,
     BUYER_NAME_LENGTH_MAX,
@@ -102,6 +103,10 @@ subscriptions = Table(
     Column("consented_amount", BigInteger, nullable=False),
     # Whether declined invoices are tried again by themselves.
     Column("dunning_enabled", Boolean, nullable=False, server_default=true()),
+    # Who makes its charges: we, or PortOne at an instant that is reserved ahead.
+    Column("collect_by", Text, nullable=False, server_default=CollectBy.CHARGE),
+    # When it was last looked at whether its next period is to be reserved.
+    instant("reserving_at"),
     # The pause that was asked for or is on: no period begins from ``pause_at`` on.
     instant("pause_at"),
     instant("resume_at"),
@@ -125,6 +130,7 @@ subscriptions = Table(
         f" AND {one_of('cancel_late_payment', RefundChoice)})",
         name="cancel",
     ),
+    CheckConstraint(one_of("collect_by", CollectBy), name="collect_by"),
     CheckConstraint("canceled_at IS NULL OR status = 'canceled'", name="canceled"),
     CheckConstraint("closed_at IS NULL OR status = 'canceled'", name="closed"),
     CheckConstraint(one_of("interval_unit", IntervalUnit), name="interval_unit"),
@@ -176,6 +182,12 @@ subscriptions = Table(
         postgresql_where=text(
             f"{one_of('status', sources(Happening.PAUSE))} AND pause_at IS NOT NULL"
         ),
+    ),
+    # Whose next period PortOne is to collect.
+    Index(
+        "subscriptions_reserving_idx",
+        "next_renewal_at",
+        postgresql_where=text("collect_by = 'reservation' AND status = 'active'"),
     ),
     Index("subscriptions_product_idx", "product", postgresql_where=text("product IS NOT NULL")),
     Index("subscriptions_billing_key_id_idx", "billing_key_id"),

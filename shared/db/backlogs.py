@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import INQUIRABLE
 from shared.billing.lifecycle import BILLABLE, LIVING, Happening, SubscriptionStatus, sources
 from shared.billing.notice import NoticeLeads
-from shared.billing.refund import REFUND_INQUIRABLE, REFUND_UNSETTLED
-from shared.db import renewals
+from shared.billing.refund import REFUND_INQUIRABLE
+from shared.billing.reserving import LOOKED_AT
+from shared.db import changes, refunds, renewals
+from shared.db.holds import HELD
 from shared.db.tables import one_of
 
 
@@ -65,6 +67,11 @@ async def endings_due(connection: AsyncConnection, now: datetime) -> Backlog:
     return await _backlog(connection, _ENDINGS_DUE, now=now)
 
 
+async def reservations_due(connection: AsyncConnection, now: datetime) -> Backlog:
+    """Return the reservations that should have been requested, or looked at, by now."""
+    return await _backlog(connection, _RESERVATIONS_DUE, now=now)
+
+
 async def pauses_due(connection: AsyncConnection, now: datetime) -> Backlog:
     """Return the subscriptions whose pause should have begun, or ended, by now."""
     return await _backlog(connection, _PAUSES_DUE, now=now)
@@ -117,13 +124,7 @@ _INQUIRIES_DUE = _waiting(
 _REFUNDS_DUE = _waiting(
     "refunds r",
     "next_send_at",
-    f"""
-    status = 'waiting' AND next_send_at <= :now AND NOT EXISTS (
-        SELECT FROM refunds o
-        WHERE o.payment_id = r.payment_id AND o.id <> r.id AND o.checksum IS NOT NULL
-          AND o.{one_of("status", REFUND_UNSETTLED)}
-    )
-    """,
+    f"status = 'waiting' AND next_send_at <= :now AND NOT {refunds.BEHIND_ANOTHER}",
 )
 _REFUND_INQUIRIES_DUE = _waiting(
     "refunds",
@@ -138,6 +139,12 @@ _REMOVALS_DUE = _waiting(
 _ENDINGS_DUE = _waiting(
     "subscriptions", "cancel_at", f"{one_of('status', LIVING)} AND cancel_at <= :now"
 )
+# What is only planned is kept back while nothing may be sent: that is no delay of ours.
+_RESERVATIONS_DUE = _waiting(
+    "reservations",
+    "look_at",
+    f"{one_of('status', LOOKED_AT)} AND look_at <= :now AND NOT (status = 'planned' AND {HELD})",
+)
 _PAUSES_DUE = _waiting(
     "subscriptions",
     "CASE WHEN status = 'paused' THEN resume_at ELSE pause_at END",
@@ -148,23 +155,12 @@ _PAUSES_DUE = _waiting(
        AND next_renewal_at >= pause_at AND (cancel_at IS NULL OR cancel_at > pause_at)
     """,
 )
-# The period that a change waits for has begun when it is due, or when it was billed without it.
 _CHANGES_DUE = text(
     f"""
     SELECT count(*) AS waiting, min(begun_at) AS oldest_at
     FROM agreement_changes c
     JOIN subscriptions s ON s.id = c.subscription_id AND {one_of("s.status", BILLABLE)},
-    LATERAL (
-        SELECT coalesce(
-            (SELECT min(i.period_start_at) FROM invoices i
-             WHERE i.subscription_id = s.id AND i.period_start_at >= c.effective_at
-               AND i.created_at >= c.created_at),
-            CASE WHEN s.next_renewal_at >= c.effective_at
-                  AND (s.cancel_at IS NULL OR s.next_renewal_at < s.cancel_at)
-                  AND (s.pause_at IS NULL OR s.next_renewal_at < s.pause_at)
-                 THEN s.next_renewal_at END
-        ) AS begun_at
-    ) AS b
+    LATERAL (SELECT {changes.BEGUN} AS begun_at) AS b
     WHERE c.status = 'pending' AND begun_at <= :now
     """  # noqa: S608 - made of constants only
 )

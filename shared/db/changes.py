@@ -17,6 +17,20 @@ from shared.billing.money import Price
 from shared.billing.refund import Requester
 from shared.db.text import to_json
 
+# When the period began that a change ``c`` of a subscription ``s`` waits for, or NULL before: when
+# it is due, or when it was billed without the change.
+BEGUN = """
+    coalesce(
+        (SELECT min(i.period_start_at) FROM invoices i
+         WHERE i.subscription_id = s.id AND i.period_start_at >= c.effective_at
+           AND i.created_at >= c.created_at),
+        CASE WHEN s.next_renewal_at >= c.effective_at
+              AND (s.cancel_at IS NULL OR s.next_renewal_at < s.cancel_at)
+              AND (s.pause_at IS NULL OR s.next_renewal_at < s.pause_at)
+             THEN s.next_renewal_at END
+    )
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class PendingChanges:

@@ -16,11 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import UNSETTLED, AttemptOrigin, AttemptStatus, Claim, Leases
 from shared.billing.calendar import Period
 from shared.billing.errors import BillingError
+from shared.billing.installation import NEVER_MARKED, Proof
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.merchant_uid import merchant_uid
 from shared.billing.money import Price
 from shared.billing.subscription import BillingKeyStatus, Buyer
 from shared.db.holds import HELD
+from shared.db.installation import PROVEN, proof_values
 from shared.db.tables import one_of
 from shared.db.text import to_json
 
@@ -31,7 +33,16 @@ CLAIM_COLUMNS = """
     k.id AS billing_key_id, k.customer_uid, k.status AS billing_key_status,
     k.buyer_name, k.buyer_email, k.buyer_tel,
     a.id AS attempt_id, a.number, a.send_number, a.merchant_uid, a.status AS attempt_status,
-    a.claimed_at, a.unknown_since, a.inquiries, a.no_records, a.held_by_gateway, a.origin
+    a.claimed_at, a.unknown_since, a.inquiries, a.no_records, a.held_by_gateway, a.origin,
+    a.reserved_for
+"""
+# Whether a new attempt would be one more with a method that was refused: looked up for what is past
+# due only, and never by reading every attempt.
+IS_DUNNING = """
+    i.past_due_at IS NOT NULL AND a.id IS NULL AND coalesce((
+        SELECT l.billing_key_id = k.id AND l.key_generation = k.generation
+        FROM payment_attempts l WHERE l.invoice_id = i.id AND l.number = i.attempts
+    ), false)
 """
 
 
@@ -65,16 +76,21 @@ class DueInvoices:
 
 
 async def lock_due(
-    connection: AsyncConnection, invoice_ids: Sequence[int], now: datetime
+    connection: AsyncConnection,
+    invoice_ids: Sequence[int],
+    now: datetime,
+    proof: Proof = NEVER_MARKED,
 ) -> DueInvoices:
     """Lock those of the invoices that are open and due, leaving out what others work on.
 
     Returns nothing for an invoice that is already being collected, that is not due yet, whose
-    subscription's end has come, or while the gateway is on hold: a message delivered again ends
+    subscription's end has come, while the gateway is on hold, or from a database that does not show
+    what its mark was seen to be: a message delivered again ends
     here. The claims returned are what may be written by ``write_claims``; nothing is claimed before
     that.
     """
-    rows = await connection.execute(_LOCK_DUE, {"ids": list(invoice_ids), "now": now})
+    values = {"ids": list(invoice_ids), "now": now, **proof_values(proof)}
+    rows = await connection.execute(_LOCK_DUE, values)
     workable: list[DueInvoice] = []
     faulty: dict[int, str] = {}
     for row in rows:
@@ -87,12 +103,12 @@ async def lock_due(
 
 _LOCK_DUE = text(
     f"""
-    SELECT {CLAIM_COLUMNS}, i.next_attempt_at,
-        -- Looked up for what is past due only, and never by reading every attempt.
-        i.past_due_at IS NOT NULL AND a.id IS NULL AND coalesce((
-            SELECT l.billing_key_id = k.id AND l.key_generation = k.generation
-            FROM payment_attempts l WHERE l.invoice_id = i.id AND l.number = i.attempts
-        ), false) AS is_dunning
+    SELECT {CLAIM_COLUMNS}, i.next_attempt_at, {IS_DUNNING} AS is_dunning,
+        -- Of a first attempt there is none before it.
+        CASE WHEN i.attempts > 0 THEN (
+            SELECT f.merchant_uid FROM payment_attempts f
+            WHERE f.invoice_id = i.id AND f.reserved_for IS NOT NULL AND f.status = 'declined'
+        ) END AS reserved_before
     FROM invoices i
     JOIN subscriptions s ON s.id = i.subscription_id
     JOIN billing_keys k ON k.id = s.billing_key_id
@@ -100,7 +116,7 @@ _LOCK_DUE = text(
     WHERE i.id = ANY(CAST(:ids AS bigint[]))
       AND i.status = 'open' AND i.next_attempt_at <= :now
       AND (s.cancel_at IS NULL OR s.cancel_at > :now)
-      AND NOT {HELD}
+      AND NOT {HELD} AND {PROVEN}
     ORDER BY i.id
     FOR NO KEY UPDATE OF i SKIP LOCKED
     """  # noqa: S608 - made of constants only
@@ -208,17 +224,22 @@ async def void_waiting(connection: AsyncConnection, attempt_ids: Sequence[int]) 
 
 
 def _due_invoice(row: Row[Any], now: datetime) -> DueInvoice:
-    unsettled = AttemptStatus(row.attempt_status) if row.attempt_status else None
-    if unsettled is None:
+    if row.attempt_status is None:
         number, send_number = row.attempts + 1, 1
         uid = merchant_uid(row.subscription_id, row.period_index, number)
     else:
         number, send_number, uid = row.number, row.send_number + 1, row.merchant_uid
+    claim = claim_of(row, number, send_number, uid, now)
+    return due_invoice_of(row, dataclasses.replace(claim, reserved_before=row.reserved_before))
+
+
+def due_invoice_of(row: Row[Any], claim: Claim) -> DueInvoice:
+    """Return the due invoice that a row of ``CLAIM_COLUMNS`` and ``IS_DUNNING`` tells of."""
     return DueInvoice(
-        claim_of(row, number, send_number, uid, now),
+        claim,
         SubscriptionStatus(row.subscription_status),
         BillingKeyStatus(row.billing_key_status),
-        unsettled,
+        AttemptStatus(row.attempt_status) if row.attempt_status else None,
         row.next_attempt_at,
         is_buyers=row.retry_asked_at is not None or row.origin == AttemptOrigin.BUYER,
         is_dunning=row.is_dunning,
@@ -248,6 +269,7 @@ def claim_of(row: Row[Any], number: int, send_number: int, uid: str, claimed_at:
         origin=_origin(row),
         past_due_at=row.past_due_at,
         planned_attempt_at=row.planned_attempt_at,
+        reserved_for=row.reserved_for,
     )
 
 

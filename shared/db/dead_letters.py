@@ -117,3 +117,24 @@ async def bury_payment(
         ),
         {"cause": storable(cause), "payload": to_json(payload)},
     )
+
+
+async def bury_payment_once(
+    connection: AsyncConnection, cause: str, payload: Mapping[str, object]
+) -> bool:
+    """Keep a payment as above, unless the same one was kept before; return whether it was not."""
+    kept = to_json(payload)
+    found = await connection.scalar(
+        text(
+            """
+            SELECT EXISTS (
+                SELECT FROM dead_letters
+                WHERE kind = 'payment' AND payload = CAST(:payload AS jsonb)
+            )
+            """
+        ),
+        {"payload": kept},
+    )
+    if not found:
+        await bury_payment(connection, cause, payload)
+    return not found

@@ -13,6 +13,7 @@ from shared.billing.cancellation import Cancellation, RefundChoice
 from shared.billing.lifecycle import LIVING, SubscriptionStatus
 from shared.billing.refund import Requester
 from shared.db.dispatch import dispatch, dispatching
+from shared.db.holds import RESTORED
 from shared.db.tables import one_of
 from shared.db.text import storable
 
@@ -116,14 +117,14 @@ async def dispatch_due(
 _DISPATCH_ENDING = dispatching(
     "subscriptions",
     f"d.{one_of('status', LIVING)} AND d.closed_at IS NULL"
-    " AND d.cancel_at <= :now"
+    f" AND d.cancel_at <= :now AND NOT {RESTORED}"
     # A pause without a calendar has no period to come.
     " AND (d.next_renewal_at >= d.cancel_at OR d.next_renewal_at IS NULL)",
     "d.cancel_at",
 )
 _DISPATCH_UNCLOSED = dispatching(
     "subscriptions",
-    "d.status = 'canceled' AND d.closed_at IS NULL",
+    f"d.status = 'canceled' AND d.closed_at IS NULL AND NOT {RESTORED}",
     "d.dispatched_at NULLS FIRST, d.id",
 )
 
@@ -169,6 +170,7 @@ _DUE = text(
     FROM subscriptions s JOIN billing_keys k ON k.id = s.billing_key_id
     WHERE s.id = ANY(CAST(:ids AS uuid[])) AND s.closed_at IS NULL
       AND (s.status = 'canceled' OR s.cancel_at <= least(:now, s.next_renewal_at))
+      AND NOT {RESTORED}
     ORDER BY s.id
     """  # noqa: S608 - made of constants only
 )

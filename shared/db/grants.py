@@ -5,34 +5,12 @@ that counts as paid, nobody rewrites a ``merchant_uid``, what is owed or what wa
 person's deed, and nobody but the owner truncates, drops or grants anything.
 """
 
-import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-EVERY = "*"
+from shared.db import grants_of_books as books
+from shared.db.granting import EVERY, Grant, Role
 
-
-class Role(enum.StrEnum):
-    """A group that the logins of processes, or of people, are members of."""
-
-    SCHEDULER = "dalmada_scheduler"
-    WORKER = "dalmada_worker"
-    CONSOLE = "dalmada_console"
-    READONLY = "dalmada_readonly"
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a role may do with the rows of one table: columns with spaces between, or ``EVERY``.
-
-    Who may update any column may also lock rows, and who locks them needs one to update.
-    """
-
-    select: str = ""
-    insert: str = ""
-    update: str = ""
-    delete: bool = False
-
+__all__ = ["EVERY", "GRANTS", "HIDDEN", "UNGRANTED", "Grant", "Role"]
 
 _TELL = "subscription_id name data"
 _ASK_WINDOW = """
@@ -75,22 +53,63 @@ _LIVE = {
     "trials": Grant(select=EVERY, insert="buyer_ref product subscription_id"),
 }
 _KEY = "customer_uid status buyer_name buyer_email buyer_tel"
+_FORECAST = {
+    "forecasts": Grant(
+        select=EVERY, insert="id day made_at events_until rules totals digest", delete=True
+    ),
+    "expected_charges": Grant(
+        select=EVERY,
+        insert="""
+            forecast_id subscription_id period_index at amount tax_free why outlook note invoice_id
+            details
+        """,
+    ),
+}
+# A reservation moves with every step of it, and with its period.
+_RESERVATION = """
+    status send_number claimed_at look_at dispatched_at looks no_records by_others message ended_at
+    attempt_id
+"""
+_COLLECT = "collect_by reserving_at"
+_OPEN = """
+    subscription_id period_index period_start_at period_end_at amount tax_free order_name lines
+    next_attempt_at
+"""
+_RESERVED_ATTEMPT = """
+    invoice_id number send_number merchant_uid billing_key_id key_generation amount tax_free status
+    claimed_at lease_until inquire_at unknown_since reserved_for
+"""
+# Whoever looks at the invariants keeps what it found.
+_LOOK = "checked_at walked_to walked_at findings"
+_HOLD = "id installation_id mark marked_at restored_at cause"
+_HINT = """
+    imp_uid merchant_uid said_status cancellation_id command_id known next_read_at created_at
+"""
 _DELIVERY = "endpoint_id event_id subscription_id next_try_at"
 _BUYER = "buyer_name buyer_email buyer_tel"
 
 # Sees what is due and notes that it was sent; opens invoices, and moves no money.
 _SCHEDULER = {
     "billing_keys": Grant(
-        select="id status delete_asked_at dispatched_at created_at", update="dispatched_at"
+        select="id status generation delete_asked_at dispatched_at created_at",
+        update="dispatched_at",
+    ),
+    "reservations": Grant(
+        select=EVERY,
+        insert="""
+            subscription_id period_index period_start_at period_end_at merchant_uid billing_key_id
+            amount tax_free order_name lines schedule_at look_at
+        """,
+        update=_RESERVATION,
     ),
     "subscriptions": Grant(
         select="""
             id billing_key_id amount tax_free quantity order_name product buyer_ref interval_unit
             interval_count anchor_at anchor_index time_zone status trial_end_at next_period_index
             next_renewal_at noticed_index consented_amount cancel_at canceled_at pause_at resume_at
-            pause_keeps closed_at dispatched_at created_at
+            pause_keeps closed_at dispatched_at created_at collect_by reserving_at
         """,
-        update=f"{_RENEW} {_ASK_END}",
+        update=f"{_RENEW} {_ASK_END} reserving_at",
     ),
     "agreement_changes": Grant(
         select=EVERY, update="status notice_at noticed_at applied_index message"
@@ -106,13 +125,17 @@ _SCHEDULER = {
             id subscription_id period_index period_start_at period_end_at counted_from amount
             tax_free status past_due_at lines next_attempt_at dispatched_at
         """,
-        insert="""
-            subscription_id period_index period_start_at period_end_at amount tax_free order_name
-            lines next_attempt_at
+        insert=_OPEN,
+        # What is reserved is collected by PortOne: its invoice waits for no attempt of ours.
+        update="""
+            dispatched_at period_end_at counted_from next_attempt_at attempts collection_stopped
         """,
-        update="dispatched_at period_end_at counted_from",
     ),
-    "payment_attempts": Grant(select="id status inquire_at dispatched_at", update="dispatched_at"),
+    "payment_attempts": Grant(
+        select="id invoice_id status inquire_at dispatched_at",
+        insert=_RESERVED_ATTEMPT,
+        update="dispatched_at",
+    ),
     "refunds": Grant(
         select="id payment_id status checksum next_send_at inquire_at dispatched_at",
         update="dispatched_at",
@@ -134,6 +157,7 @@ _SCHEDULER = {
         update="dispatched_at",
     ),
     "gateway_holds": Grant(select="held_until"),
+    "installation": Grant(select=EVERY, insert=_HOLD, update="mark marked_at restored_at cause"),
 }
 
 # Works commands and hints, claims, and settles what the gateway says.
@@ -142,11 +166,16 @@ _WORKER = {
     "subscriptions": Grant(
         select=EVERY,
         insert=_START,
-        update=f"{_ASK_END} {_RENEW} canceled_at closed_at dunning_enabled",
+        update=f"{_ASK_END} {_RENEW} canceled_at closed_at dunning_enabled {_COLLECT}",
     ),
     **_LIVE,
+    **_FORECAST,
+    **books.COMPARES,
+    "invariant_checks": Grant(select=EVERY, insert=f"name {_LOOK}", update=_LOOK),
+    "reservations": Grant(select=EVERY, update=_RESERVATION),
     "invoices": Grant(
         select=EVERY,
+        insert=_OPEN,
         update="""
             status attempts declines next_attempt_at dispatched_at paid_at collection_stopped
             message past_due_at retry_asked_at planned_attempt_at period_end_at counted_from
@@ -156,7 +185,7 @@ _WORKER = {
         select=EVERY,
         insert="""
             invoice_id number send_number merchant_uid billing_key_id key_generation amount tax_free
-            status claimed_at lease_until inquire_at origin
+            status claimed_at lease_until inquire_at origin unknown_since reserved_for
         """,
         update="""
             send_number billing_key_id key_generation status claimed_at lease_until unknown_since
@@ -184,10 +213,7 @@ _WORKER = {
     ),
     "hints": Grant(
         select=EVERY,
-        insert="""
-            imp_uid merchant_uid said_status cancellation_id command_id known next_read_at
-            created_at
-        """,
+        insert=_HINT,
         update="""
             merchant_uid command_id known next_read_at dispatched_at reads repeats finding read_at
         """,
@@ -204,6 +230,7 @@ _WORKER = {
             delivered_at
         """,
     ),
+    "installation": Grant(select=EVERY, insert=_HOLD, update="restored_at cause recover_since"),
     "gateway_holds": Grant(
         select=EVERY,
         insert="id cause held_until raised_at",
@@ -217,9 +244,13 @@ _CONSOLE = {
     "subscriptions": Grant(
         select=EVERY,
         insert=_START,
-        update=f"{_ASK_END} {_RENEW} canceled_at closed_at dunning_enabled",
+        update=f"{_ASK_END} {_RENEW} canceled_at closed_at dunning_enabled {_COLLECT}",
     ),
     **_LIVE,
+    "reservations": Grant(select=EVERY, update=_RESERVATION),
+    **_FORECAST,
+    **books.COMPARES,
+    "invariant_checks": Grant(select=EVERY),
     "invoices": Grant(
         select=EVERY,
         update="""
@@ -245,7 +276,11 @@ _CONSOLE = {
         insert=_ASK_WINDOW,
         update="status next_step_at dispatched_at message settled_at",
     ),
-    "hints": Grant(select=EVERY, update="next_read_at dispatched_at reads finding"),
+    "hints": Grant(
+        select=EVERY,
+        insert=_HINT,
+        update="merchant_uid command_id known next_read_at dispatched_at reads repeats finding",
+    ),
     "commands": Grant(select=EVERY, insert="command_id task digest result", update="result"),
     "dead_letters": Grant(
         select=EVERY, insert="kind cause payload", update="resolution resolved_at"
@@ -262,6 +297,7 @@ _CONSOLE = {
         insert=_DELIVERY,
         update="status failures next_try_at lease_until dispatched_at delivered_at",
     ),
+    "installation": Grant(select=EVERY),
     "gateway_holds": Grant(select=EVERY),
 }
 
@@ -294,9 +330,9 @@ _READONLY = {
         select="""
             id billing_key_id amount tax_free quantity order_name product interval_unit
             interval_count anchor_at anchor_index time_zone status trial_end_at next_period_index
-            next_renewal_at noticed_index consented_amount dunning_enabled pause_at resume_at
-            pause_keeps cancel_at canceled_at closed_at cancel_requester cancel_refund
-            cancel_late_payment dispatched_at created_at
+            next_renewal_at noticed_index consented_amount dunning_enabled collect_by reserving_at
+            pause_at resume_at pause_keeps cancel_at canceled_at closed_at cancel_requester
+            cancel_refund cancel_late_payment dispatched_at created_at
         """
     ),
     "agreement_changes": Grant(select=EVERY),
@@ -317,9 +353,10 @@ _READONLY = {
         select="""
             id invoice_id number send_number merchant_uid billing_key_id key_generation amount
             tax_free status claimed_at lease_until unknown_since inquire_at dispatched_at inquiries
-            no_records held_by_gateway origin imp_uid message settled_at created_at
+            no_records held_by_gateway origin reserved_for imp_uid message settled_at created_at
         """
     ),
+    "reservations": Grant(select=EVERY),
     "payments": Grant(select=EVERY),
     "refunds": Grant(
         select="""
@@ -342,7 +379,12 @@ _READONLY = {
         select="id event_names allow_private status failing_since disabled_at created_at"
     ),
     "deliveries": Grant(select=EVERY),
+    "forecasts": Grant(select=EVERY),
+    "expected_charges": Grant(select=EVERY),
+    **books.LOOKS,
+    "invariant_checks": Grant(select=EVERY),
     "audit_log": Grant(select="id actor action subject created_at"),
+    "installation": Grant(select=EVERY),
     "gateway_holds": Grant(select=EVERY),
 }
 

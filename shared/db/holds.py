@@ -8,8 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db.text import storable
 
-# Used inside other statements: true while nothing may be sent at the instant ``:now``.
-HELD = "EXISTS (SELECT FROM gateway_holds WHERE held_until > :now)"
+# Used inside other statements: true while this database is known to be an older backup of what was
+# billed from, and is not recovered (``shared/db/installation.py``).
+RESTORED = "EXISTS (SELECT FROM installation WHERE restored_at IS NOT NULL)"
+ON_HOLD = "EXISTS (SELECT FROM gateway_holds WHERE held_until > :now)"
+# Used in the same way: true while nothing may be sent at the instant ``:now``, for either reason.
+HELD = f"({ON_HOLD} OR {RESTORED})"
 
 
 @dataclass(frozen=True, slots=True)

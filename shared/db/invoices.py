@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.calendar import Period
 from shared.billing.events import Event, EventName
+from shared.billing.installation import NEVER_MARKED, Proof
 from shared.billing.invoice import Invoice, InvoiceStatus, NewInvoice
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.lines import Line, LineKind
@@ -18,6 +19,7 @@ from shared.billing.money import Price
 from shared.db import adjustments, outbox
 from shared.db.dispatch import dispatch, dispatching
 from shared.db.holds import HELD
+from shared.db.installation import PROVEN, proof_values
 from shared.db.text import to_json
 
 _COLUMNS = """
@@ -104,22 +106,27 @@ _OPEN = text(
 
 
 async def dispatch_due(
-    connection: AsyncConnection, limit: int, now: datetime, resend_after: timedelta
+    connection: AsyncConnection,
+    limit: int,
+    now: datetime,
+    resend_after: timedelta,
+    proof: Proof = NEVER_MARKED,
 ) -> list[int]:
     """Return due invoices for which no message is under way, and note that one will be.
 
     A message that was lost (an emptied broker, a death before publishing) is sent again after
-    ``resend_after``. Nothing is due while the gateway is on hold, or once the subscription's end
-    has come.
+    ``resend_after``. Nothing is due while the gateway is on hold, while the database is not proven,
+    or once the subscription's end has come.
     """
-    rows = await dispatch(connection, _DISPATCH, limit, now, resend_after)
+    values = proof_values(proof)
+    rows = await dispatch(connection, _DISPATCH, limit, now, resend_after, **values)
     return [row.id for row in rows]
 
 
 _DISPATCH = dispatching(
     "invoices",
     f"""
-    d.status = 'open' AND d.next_attempt_at <= :now AND NOT {HELD}
+    d.status = 'open' AND d.next_attempt_at <= :now AND NOT {HELD} AND {PROVEN}
     AND NOT EXISTS (
         SELECT FROM subscriptions s
         WHERE s.id = d.subscription_id AND s.cancel_at <= :now AND s.closed_at IS NULL
@@ -315,7 +322,8 @@ def _iso(instant: datetime | None) -> str | None:
     return None if instant is None else instant.isoformat()
 
 
-def _line(said: Mapping[str, Any]) -> Line:
+def line_of(said: Mapping[str, Any]) -> Line:
+    """Return the line of an invoice that a row keeps as JSON."""
     return Line(**{**said, "kind": LineKind(said["kind"])})
 
 
@@ -331,5 +339,5 @@ def _invoice(row: Row[Any]) -> Invoice:
         next_attempt_at=row.next_attempt_at,
         paid_at=row.paid_at,
         message=row.message,
-        lines=tuple(_line(said) for said in row.lines),
+        lines=tuple(line_of(said) for said in row.lines),
     )

@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import AttemptStatus
 from shared.billing.calendar import Period
 from shared.billing.invoice import InvoiceStatus
-from shared.billing.lines import Line, LineKind
+from shared.billing.lines import Line
 from shared.billing.pause import PauseKeeps
 from shared.billing.refund import REFUND_UNSETTLED
 from shared.billing.subscription import Agreement, Subscription
-from shared.db.invoices import PAST_DUE
+from shared.db.invoices import PAST_DUE, line_of
 from shared.db.subscriptions import COLUMNS, subscription_of
 from shared.db.tables import one_of
 
@@ -144,7 +144,7 @@ def _running(row: Row[Any] | None) -> Running | None:
         row.id,
         Period(row.period_index, row.period_start_at, row.period_end_at),
         InvoiceStatus(row.status),
-        tuple(_line(said) for said in row.lines),
+        tuple(line_of(said) for said in row.lines),
     )
 
 
@@ -309,7 +309,3 @@ async def forget_end(connection: AsyncConnection, subscription_id: UUID) -> None
 
 def _life(row: Row[Any], invoice: Row[Any] | None) -> Life:
     return Life(subscription_of(row), _running(invoice), row.canceled_at, row.closed_at)
-
-
-def _line(said: Mapping[str, Any]) -> Line:
-    return Line(**{**said, "kind": LineKind(said["kind"])})

@@ -17,6 +17,7 @@ from shared.billing.consent import Consent, ConsentKind
 from shared.billing.lifecycle import LIVING
 from shared.billing.lines import Adjustment, AdjustmentKind
 from shared.billing.money import Price
+from shared.billing.reserving import CollectBy
 from shared.db.changes import change_of
 from shared.db.tables import one_of
 
@@ -67,6 +68,7 @@ class Life:
     """
 
     dunning_enabled: bool
+    collect_by: CollectBy
     changes: tuple[ChangeCard, ...]
     adjustments: tuple[AdjustmentCard, ...]
     consents: tuple[ConsentCard, ...]
@@ -80,14 +82,18 @@ class Life:
 async def life_of(connection: AsyncConnection, subscription_id: UUID, limit: int) -> Life:
     """Return the life of one subscription, with at most ``limit`` of each that is over."""
     values = {"id": subscription_id, "limit": limit}
-    enabled = await connection.scalar(
-        text("SELECT dunning_enabled FROM subscriptions WHERE id = :id"), {"id": subscription_id}
-    )
+    row = (
+        await connection.execute(
+            text("SELECT dunning_enabled, collect_by FROM subscriptions WHERE id = :id"),
+            {"id": subscription_id},
+        )
+    ).one()
     changes = await connection.execute(_CHANGES, values)
     adjustments = await connection.execute(_ADJUSTMENTS, {"id": subscription_id})
     consents = await connection.execute(_CONSENTS, values)
     return Life(
-        bool(enabled),
+        row.dunning_enabled,
+        CollectBy(row.collect_by),
         tuple(_change(row) for row in changes),
         tuple(_adjustment(row) for row in adjustments),
         tuple(_consent(row) for row in consents),

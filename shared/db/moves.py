@@ -1,6 +1,6 @@
 """Moves: what an ending changes, written for a whole group at once under compare-and-set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,7 +58,8 @@ _APPLY = text(
     f"""
     WITH moves AS (
         SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
-            attempt_id bigint, send_number int, attempt_status text, invoice_status text,
+            attempt_id bigint, send_number int, merchant_uid text, attempt_status text,
+            invoice_status text,
             next_attempt_at timestamptz, past_due_at timestamptz, inquire_at timestamptz,
             unknown_since timestamptz,
             inquiries int, no_records int,
@@ -73,6 +74,8 @@ _APPLY = text(
             receipt_url = m.receipt_url, message = m.message, settled_at = m.settled_at
         FROM moves m
         WHERE a.id = m.attempt_id AND a.send_number = m.send_number
+          -- In a database that was set back, numbers are given again.
+          AND a.merchant_uid = m.merchant_uid
           AND (a.{one_of("status", INQUIRABLE)}
                OR m.attempt_status = 'paid' AND a.{one_of("status", UNSETTLED)})
         RETURNING a.id, a.invoice_id, m.attempt_status = 'paid' AS paid,
@@ -112,19 +115,26 @@ _APPLY = text(
 
 
 async def standing(
-    connection: AsyncConnection, attempt_ids: Sequence[int]
+    connection: AsyncConnection, merchant_uids: Mapping[int, str]
 ) -> dict[int, tuple[AttemptStatus, str | None]]:
-    """Return the status and ``imp_uid`` of attempts, for a move that came too late."""
+    """Return the status and ``imp_uid`` of attempts, for moves that came too late.
+
+    Those that are not there under the number and the ``merchant_uid`` of the move are left out.
+    """
     rows = await connection.execute(
         text(
             """
-            SELECT id, status, imp_uid FROM payment_attempts
+            SELECT id, merchant_uid, status, imp_uid FROM payment_attempts
             WHERE id = ANY(CAST(:ids AS bigint[]))
             """
         ),
-        {"ids": list(attempt_ids)},
+        {"ids": list(merchant_uids)},
     )
-    return {row.id: (AttemptStatus(row.status), row.imp_uid) for row in rows}
+    return {
+        row.id: (AttemptStatus(row.status), row.imp_uid)
+        for row in rows
+        if row.merchant_uid == merchant_uids[row.id]
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,7 @@ def _move_row(move: Move) -> dict[str, str | int | bool | None]:
     return {
         "attempt_id": move.claim.attempt_id,
         "send_number": move.claim.send_number,
+        "merchant_uid": move.claim.merchant_uid,
         "attempt_status": move.attempt_status,
         "invoice_status": move.invoice_status,
         "next_attempt_at": iso(move.next_attempt_at),

@@ -82,7 +82,7 @@ async def end(
     await notices.look_again(connection, before.id, now)
     await let_go_on(connection, held, back)
     await outbox.write(connection, [_skipped(before.id, period, now) for period in back.skipped])
-    owed = _owed_for(before, back.used, at)
+    owed = owed_for(before, back.used, at)
     ids = await agreement_writes.adjust(connection, owed, command_id)
     told: dict[str, Json] = {
         "status": status,
@@ -135,7 +135,7 @@ async def let_go_on(connection: AsyncConnection, held: Life, back: Resumption) -
     await life.lengthen(connection, running.invoice_id, back.next_renewal_at, counted_from)
 
 
-def _owed_for(
+def owed_for(
     subscription: Subscription, used: Sequence[Period], at: datetime
 ) -> list[NewAdjustment]:
     """Return what is owed for periods that were skipped and of which days are left at ``at``."""

@@ -17,6 +17,7 @@ from shared.billing.money import Price
 from shared.billing.refund import REFUND_UNSETTLED, Balance, part_of
 from shared.billing.window import WindowKind
 from shared.db import outbox
+from shared.db.holds import RESTORED
 from shared.db.tables import one_of
 from shared.db.text import to_json
 
@@ -128,6 +129,23 @@ async def lock(connection: AsyncConnection, payment_id: int) -> Payment | None:
     return _payment((await connection.execute(_READ, {"id": payment_id})).one())
 
 
+async def lock_beside(connection: AsyncConnection, payment_id: int) -> list[Payment]:
+    """Lock all payments of a payment's invoice, in the order of their ids; return the others."""
+    rows = await connection.execute(_BESIDE, {"id": payment_id})
+    beside = [row.id for row in rows if row.id != payment_id]
+    return [_payment((await connection.execute(_READ, {"id": each})).one()) for each in beside]
+
+
+_BESIDE = text(
+    """
+    SELECT p.id FROM payments p JOIN payment_attempts a ON a.id = p.attempt_id
+    WHERE a.invoice_id = (
+        SELECT oa.invoice_id FROM payments o JOIN payment_attempts oa ON oa.id = o.attempt_id
+        WHERE o.id = :id
+    )
+    ORDER BY p.id FOR NO KEY UPDATE OF p
+    """
+)
 _READ = text(
     f"""
     SELECT p.id, p.imp_uid, p.merchant_uid, p.amount, p.tax_free, p.cancelled_amount,
@@ -160,11 +178,14 @@ async def adopt_cancelled(
     cancelled_amount: int,
     now: datetime,
     history: Sequence[CancelRecord] = (),
+    *,
+    by_recovery: bool = False,
 ) -> Adoption:
     """Take over what the gateway shows as given back beyond what we know of, and tell of it.
 
     The gateway does not say how much of it was tax-free; it is taken in proportion. What it says of
-    the reasons in its ``history`` is told byte for byte.
+    the reasons in its ``history`` is told byte for byte. In a restored database only a recovery may
+    say so: it may be a refund of ours that the rows show as waiting.
     """
     payment = await lock(connection, payment_id)
     if payment is None:
@@ -173,7 +194,7 @@ async def adopt_cancelled(
     more = min(cancelled_amount, paid.amount) - cancelled.amount
     if more <= 0:
         return Adoption.KNOWN
-    if payment.under_way:
+    if payment.under_way or (not by_recovery and await _is_restored(connection)):
         return Adoption.UNDER_WAY
     part = part_of(payment.balance.left, more)
     await connection.execute(
@@ -200,6 +221,10 @@ async def adopt_cancelled(
     event = Event(EventName.PAYMENT_CANCELLED_ELSEWHERE, payment.subscription_id, data)
     await outbox.write(connection, [event])
     return Adoption.ADOPTED
+
+
+async def _is_restored(connection: AsyncConnection) -> bool:
+    return bool(await connection.scalar(text(f"SELECT {RESTORED}")))
 
 
 def _cancellations(history: Sequence[CancelRecord], known: int) -> dict[str, Json]:

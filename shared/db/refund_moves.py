@@ -1,6 +1,6 @@
 """What the endings of refunds change, written for a whole group at once under compare-and-set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -40,7 +40,7 @@ _APPLY = text(
     f"""
     WITH moves AS (
         SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
-            refund_id bigint, send_number int, checksum bigint, status text,
+            refund_id bigint, send_number int, imp_uid text, checksum bigint, status text,
             next_send_at timestamptz, inquire_at timestamptz, unknown_since timestamptz,
             keeps_checksum boolean, inquiries int, refusal text, message text,
             cancellation_id text, settled_at timestamptz
@@ -54,6 +54,8 @@ _APPLY = text(
             settled_at = m.settled_at
         FROM moves m
         WHERE r.id = m.refund_id AND r.send_number = m.send_number AND r.checksum = m.checksum
+          -- In a database that was set back, numbers are given again.
+          AND EXISTS (SELECT FROM payments p WHERE p.id = r.payment_id AND p.imp_uid = m.imp_uid)
           AND (r.{one_of("status", REFUND_INQUIRABLE)}
                OR m.status = 'done' AND r.{one_of("status", REFUND_UNSETTLED)})
         RETURNING r.id, r.payment_id, r.amount, r.tax_free, m.checksum, m.status = 'done' AS done
@@ -104,20 +106,29 @@ async def end_unsent(connection: AsyncConnection, moves: Sequence[RefundMove]) -
 
 
 async def standing(
-    connection: AsyncConnection, refund_ids: Sequence[int]
+    connection: AsyncConnection, imp_uids: Mapping[int, str]
 ) -> dict[int, RefundStatus]:
-    """Return the status of refunds, for a move that came too late."""
+    """Return the status of refunds, for moves that came too late.
+
+    Those that are not there under the number and of the payment of the move are left out.
+    """
     rows = await connection.execute(
-        text("SELECT id, status FROM refunds WHERE id = ANY(CAST(:ids AS bigint[]))"),
-        {"ids": list(refund_ids)},
+        text(
+            """
+            SELECT r.id, r.status, p.imp_uid FROM refunds r JOIN payments p ON p.id = r.payment_id
+            WHERE r.id = ANY(CAST(:ids AS bigint[]))
+            """
+        ),
+        {"ids": list(imp_uids)},
     )
-    return {row.id: RefundStatus(row.status) for row in rows}
+    return {row.id: RefundStatus(row.status) for row in rows if row.imp_uid == imp_uids[row.id]}
 
 
 def _move_row(move: RefundMove) -> dict[str, str | int | bool | None]:
     return {
         "refund_id": move.claim.refund_id,
         "send_number": move.claim.send_number,
+        "imp_uid": move.claim.imp_uid,
         "checksum": move.claim.checksum,
         "status": move.status,
         "next_send_at": iso(move.next_send_at),

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import Leases
 from shared.billing.errors import BillingError
+from shared.billing.installation import NEVER_MARKED, Proof
 from shared.billing.money import Price
 from shared.billing.refund import (
     REFUND_UNSETTLED,
@@ -25,11 +26,19 @@ from shared.billing.refund import (
 )
 from shared.db.dispatch import dispatch, dispatching
 from shared.db.holds import HELD
+from shared.db.installation import PROVEN, proof_values
 from shared.db.tables import one_of
 from shared.db.text import to_json
 
 # At most one refund of a payment may have been sent and not have ended; it owns the checksum.
 _UNDER_WAY = f"{one_of('o.status', REFUND_UNSETTLED)} AND o.checksum IS NOT NULL"
+# True of a refund ``r`` that must let another of its payment end first.
+BEHIND_ANOTHER = f"""
+    EXISTS (
+        SELECT FROM refunds o
+        WHERE o.payment_id = r.payment_id AND o.id <> r.id AND {_UNDER_WAY}
+    )
+"""
 
 REFUND_COLUMNS = """
     r.id, r.payment_id, r.amount, r.tax_free, r.reason, r.requester, r.checksum, r.send_number,
@@ -147,15 +156,18 @@ class DueRefunds:
 
 
 async def lock_due(
-    connection: AsyncConnection, refund_ids: Sequence[int], now: datetime
+    connection: AsyncConnection,
+    refund_ids: Sequence[int],
+    now: datetime,
+    proof: Proof = NEVER_MARKED,
 ) -> DueRefunds:
     """Lock those of the refunds that may be sent now, leaving out what others work on.
 
     At most one of each payment, none while another of it is under way, and nothing while the
-    gateway is on hold: a message delivered again ends here. The claims returned are what may be
-    written by ``write_claims``; nothing is claimed before that.
+    gateway is on hold or the database not proven: a message delivered again ends here. The claims
+    returned are what may be written by ``write_claims``; nothing is claimed before that.
     """
-    values = {"ids": list(refund_ids), "now": now}
+    values = {"ids": list(refund_ids), "now": now, **proof_values(proof)}
     # First the payments: what is under way of them is read by a statement of its own, whose
     # snapshot begins when nobody else can claim or ask any more.
     locked = [row.id for row in await connection.execute(_LOCK_PAYMENTS, values)]
@@ -186,7 +198,7 @@ _DUE = "r.id = ANY(CAST(:ids AS bigint[])) AND r.status = 'waiting' AND r.next_s
 _LOCK_PAYMENTS = text(
     f"""
     SELECT id FROM payments
-    WHERE id IN (SELECT payment_id FROM refunds r WHERE {_DUE}) AND NOT {HELD}
+    WHERE id IN (SELECT payment_id FROM refunds r WHERE {_DUE}) AND NOT {HELD} AND {PROVEN}
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
     """  # noqa: S608 - made of constants only
@@ -196,10 +208,7 @@ _LOCK_DUE = text(
     SELECT {REFUND_COLUMNS}
     FROM {REFUND_TABLES}
     WHERE {_DUE} AND r.payment_id = ANY(CAST(:payments AS bigint[]))
-      AND NOT EXISTS (
-          SELECT FROM refunds o
-          WHERE o.payment_id = r.payment_id AND o.id <> r.id AND {_UNDER_WAY}
-      )
+      AND NOT {BEHIND_ANOTHER}
     ORDER BY r.id
     FOR NO KEY UPDATE OF r SKIP LOCKED
     """  # noqa: S608 - made of constants only

@@ -5,8 +5,9 @@ The caller's transaction holds the subscriptions locked from before the first lo
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Row, text
@@ -14,19 +15,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.errors import BillingError
 from shared.billing.events import iso
+from shared.billing.installation import NEVER_MARKED, Proof
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.lines import Adjustment
 from shared.billing.renewal import Outstanding, Renewal
 from shared.billing.renewal_events import after_invoices, before_invoices
+from shared.billing.reserving import ReservedPeriod
 from shared.billing.subscription import Subscription
-from shared.db import adjustments, changes, consents, invoices, outbox
+from shared.db import adjustments, changes, consents, invoices, outbox, reserved_periods
+from shared.db.holds import RESTORED
+from shared.db.installation import PROVEN, proof_values
+from shared.db.reserved_periods import REVOKING, HandOver
 from shared.db.subscriptions import COLUMNS, subscription_of
 from shared.db.text import storable, to_json
 
-DUE = """
+NOTHING_RESERVED: Final[Mapping[UUID, ReservedPeriod]] = MappingProxyType({})
+
+DUE = f"""
     next_renewal_at <= :now
     AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
     AND (status <> 'paused' OR resume_at IS NULL OR next_renewal_at < resume_at)
+    AND NOT {REVOKING}
 """
 
 
@@ -38,22 +47,27 @@ class DueSubscriptions:
     faulty: Mapping[UUID, str]
 
 
-async def lock_due(connection: AsyncConnection, limit: int, now: datetime) -> DueSubscriptions:
+async def lock_due(
+    connection: AsyncConnection, limit: int, now: datetime, proof: Proof = NEVER_MARKED
+) -> DueSubscriptions:
     """Lock subscriptions whose renewal is due, leaving out those another scan holds.
 
     A period that begins when the subscription has ended, or later, is never due, nor is one that
-    begins after a pause that is still to be ended. One row that cannot be counted (a time zone that
-    no longer exists) must not hold up the others.
+    begins after a pause that is still to be ended, or of which a reservation is being revoked. In a
+    database that was set back nothing is due before it is recovered: of the periods that are found
+    at once some would be left out that have been charged. One row that cannot be counted (a time
+    zone that no longer exists) must not hold up the others.
     """
     rows = await connection.execute(
         text(
             f"""
-            SELECT {COLUMNS} FROM subscriptions WHERE {DUE}
+            SELECT {COLUMNS} FROM subscriptions
+            WHERE {DUE} AND NOT {RESTORED} AND {PROVEN}
             ORDER BY next_renewal_at LIMIT :limit
             FOR NO KEY UPDATE SKIP LOCKED
             """  # noqa: S608 - made of constants only
         ),
-        {"now": now, "limit": limit},
+        {"now": now, "limit": limit, **proof_values(proof)},
     )
     return counted(rows)
 
@@ -151,14 +165,30 @@ def _asks_for_consent(subscription: Subscription) -> bool:
     return is_free or subscription.agreement.total.amount > consented_amount
 
 
-async def write(connection: AsyncConnection, renewals: Sequence[Renewal], now: datetime) -> int:
-    """Write renewals of subscriptions, tell of them, and return how many invoices were opened."""
+async def write(
+    connection: AsyncConnection,
+    renewals: Sequence[Renewal],
+    now: datetime,
+    reserved: Mapping[UUID, ReservedPeriod] = NOTHING_RESERVED,
+    settle_delay: timedelta = timedelta(0),
+) -> int:
+    """Write renewals of subscriptions, tell of them, and return how many invoices were opened.
+
+    What is reserved for a period that begins becomes the first attempt of its invoice.
+    """
     await changes.decide(connection, [each for renewal in renewals for each in renewal.decided])
     await outbox.write(
         connection, [event for renewal in renewals for event in before_invoices(renewal, now)]
     )
     new = [invoice for renewal in renewals for invoice in renewal.invoices]
     opened = await invoices.open_new(connection, new, now)
+    handed = [
+        HandOver(reservation, each.invoice_id)
+        for each in opened
+        if (reservation := reserved.get(each.subscription_id)) is not None
+        and reservation.period.index == each.period_index
+    ]
+    await reserved_periods.hand_over(connection, handed, settle_delay, now)
     await adjustments.write_left(connection, _used_up(renewals, opened))
     await outbox.write(
         connection, [event for renewal in renewals for event in after_invoices(renewal, now)]

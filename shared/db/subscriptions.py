@@ -15,7 +15,7 @@ from shared.billing.lifecycle import Happening, SubscriptionStatus, sources
 from shared.billing.money import Price
 from shared.billing.pause import PauseKeeps
 from shared.billing.subscription import Agreement, Buyer, Subscription
-from shared.db import outbox
+from shared.db import outbox, reserved_periods
 from shared.db.columns import one_of
 from shared.db.invoices import PAST_DUE
 from shared.db.text import to_json
@@ -179,7 +179,13 @@ async def change_status(
         ),
         {"rows": to_json(rows), "now": now},
     )
-    await outbox.write(connection, [_status_event(row, now) for row in changed])
+    moved = list(changed)
+    await outbox.write(connection, [_status_event(row, now) for row in moved])
+    # Of one that ends its end sees to it.
+    paused = [row.id for row in moved if row.status == SubscriptionStatus.PAUSED]
+    if paused:
+        cause = "paused by dunning: revoked, before anything else"
+        await reserved_periods.recall(connection, paused, cause, now)
 
 
 async def recover(connection: AsyncConnection, ids: Sequence[UUID], now: datetime) -> None:

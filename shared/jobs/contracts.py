@@ -50,6 +50,34 @@ class InquireAttempts(Job):
     attempt_ids: Ids
 
 
+class ReconcileBooks(Job):
+    """Compare the gateway's book of yesterday with our rows, unless that is done already."""
+
+    task = "reconciliation.run"
+    queue = INQUIRY_QUEUE
+
+
+class CheckInvariants(Job):
+    """Look at the invariants, and keep what is found."""
+
+    task = "invariant.check"
+    queue = INQUIRY_QUEUE
+
+
+class ForeseeDay(Job):
+    """Foresee who will be charged what on the day after, unless that is done already."""
+
+    task = "forecast.make"
+    queue = INQUIRY_QUEUE
+
+
+class ProveDatabase(Job):
+    """Ask the gateway whether it holds charges that the database should know and does not."""
+
+    task = "database.prove"
+    queue = INQUIRY_QUEUE
+
+
 class SendRefunds(Job):
     """Send those of the refunds that are due."""
 
@@ -102,6 +130,15 @@ class RemoveBillingKeys(Job):
     queue = COMMAND_QUEUE
 
     billing_key_ids: Ids
+
+
+class AdvanceReservations(Job):
+    """Request, look at or revoke reservations at PortOne, whichever is the next step of each."""
+
+    task = "reservation.advance"
+    queue = INQUIRY_QUEUE
+
+    reservation_ids: Ids
 
 
 class EndSubscriptions(Job):
@@ -203,6 +240,20 @@ class ResumeSubscriptions(Job):
     """Resume paused subscriptions whose day has come."""
 
     task = "scan.resume"
+    queue = SCAN_QUEUE
+
+
+class DispatchReservations(Job):
+    """Plan what PortOne is to collect, and send messages for reservations that are due."""
+
+    task = "scan.reserve"
+    queue = SCAN_QUEUE
+
+
+class MarkDatabase(Job):
+    """Raise the database's mark, unless it shows that the database was set back."""
+
+    task = "scan.mark"
     queue = SCAN_QUEUE
 
 

@@ -12,6 +12,7 @@ from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.lines import AdjustmentKind, LineKind
 from shared.billing.pause import PauseKeeps
 from shared.billing.refund import Requester
+from shared.billing.reserving import CollectBy
 from shared.jobs.event_data import Count, EventData, Index, Number, Won
 
 
@@ -151,6 +152,12 @@ class DunningSwitchedData(EventData):
 
     enabled: StrictBool
     invoices_due: Count
+
+
+class CollectionSwitchedData(EventData):
+    """Who makes the charges of a subscription from its next period on: we, or PortOne."""
+
+    by: CollectBy
 
 
 class CancellationScheduledData(EventData):

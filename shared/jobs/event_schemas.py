@@ -60,6 +60,7 @@ DATA: Mapping[EventName, type[EventData]] = {
     EventName.SUBSCRIPTION_CHANGED: life.ChangedData,
     EventName.SUBSCRIPTION_ADJUSTED: life.AdjustedData,
     EventName.SUBSCRIPTION_DUNNING_SWITCHED: life.DunningSwitchedData,
+    EventName.SUBSCRIPTION_COLLECTION_SWITCHED: life.CollectionSwitchedData,
     EventName.SUBSCRIPTION_CANCELLATION_SCHEDULED: life.CancellationScheduledData,
     EventName.SUBSCRIPTION_CANCELLATION_WITHDRAWN: life.CancellationWithdrawnData,
     EventName.SUBSCRIPTION_CANCELED: life.CanceledData,

@@ -20,6 +20,7 @@ from shared.billing.consent import ConsentKind
 from shared.billing.lines import DESCRIPTION_LENGTH_MAX, PERCENT_MAX
 from shared.billing.pause import PauseKeeps
 from shared.billing.refund import Requester
+from shared.billing.reserving import CollectBy
 from shared.billing.subscription import (
     BUYER_EMAIL_LENGTH_MAX,
     BUYER_NAME_LENGTH_MAX,
@@ -200,6 +201,15 @@ class AdjustSubscription(Command):
         return self
 
 
+class CollectSubscription(Command):
+    """Have charges made by us when they are due, or by PortOne at an instant reserved ahead."""
+
+    task: ClassVar[str] = "subscription.collect"
+
+    subscription_id: UUID
+    by: CollectBy
+
+
 class SwitchDunning(Command):
     """Have declined invoices of a subscription tried again by themselves, or not."""
 
@@ -249,6 +259,7 @@ LIFE_COMMANDS: tuple[type[Command], ...] = (
     WithdrawChange,
     ReactivateSubscription,
     AdjustSubscription,
+    CollectSubscription,
     SwitchDunning,
     RecordConsent,
     ChangePrice,

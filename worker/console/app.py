@@ -16,12 +16,17 @@ from worker.console import (
     audit,
     billing_key,
     dead_letter,
+    doctor,
     dunning,
     endpoint,
+    forecast,
     invoice,
     life,
     payment,
     price,
+    reconcile,
+    recover,
+    reservation,
     simulate,
     status,
     subscription,
@@ -43,12 +48,17 @@ subscription.app.add_typer(life.app)
 app.add_typer(price.app, name="price")
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(payment.app, name="payment")
+app.add_typer(reservation.app, name="reservation")
 app.add_typer(billing_key.app, name="billing-key")
 app.add_typer(dead_letter.app, name="dead-letter")
 app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(dunning.app, name="dunning")
+app.add_typer(forecast.app, name="forecast")
 app.add_typer(audit.app, name="audit")
 app.command()(status.status)
+app.command()(doctor.doctor)
+app.command()(recover.recover)
 app.command()(simulate.simulate)
 
 
@@ -74,14 +84,14 @@ def _dalmada(
     """See and steer the subscriptions that Dalmada bills.
 
     The environment names the servers: DALMADA_DATABASE_URL for every command, DALMADA_REDIS_URL
-    for `status` and `dead-letter requeue`. With --json a command prints exactly one JSON document:
-    instants are ISO 8601 in UTC, money is whole won.
+    for `status`, `doctor` and `dead-letter requeue`. With --json a command prints exactly one JSON
+    document: instants are ISO 8601 in UTC, money is whole won.
 
     Who changed what, and why, is kept: `audit list` shows it. Whatever changes something that
     exists is shown first and asks; where there is no terminal it needs --yes.
 
-    Exit status: 0 done; 1 not found, refused or out of reach, or `status` found something that
-    needs a person; 2 the command or the environment must be given otherwise.
+    Exit status: 0 done; 1 not found, refused or out of reach, or `status` or `doctor`
+    found something that needs a person; 2 the command or the environment must be given otherwise.
     """
 
 

@@ -10,6 +10,7 @@ from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.refund import RefundStatus
 from shared.db.backlogs import Backlog
 from shared.db.holds import Hold
+from shared.db.installation import Installation
 from shared.db.letters import Letter
 from worker.console.rendering import age
 
@@ -34,6 +35,7 @@ class Vitals:
     windows_due: Backlog
     removals_due: Backlog
     endings_due: Backlog
+    reservations_due: Backlog
     pauses_due: Backlog
     changes_due: Backlog
     notices_due: Backlog
@@ -41,9 +43,12 @@ class Vitals:
     deliveries_due: Backlog
     deliveries_given_up: int
     endpoints_disabled: int
+    discrepancies_open: int
+    reconciliation_fault: str | None
     dead_letter_count: int
     dead_letters: tuple[Letter, ...]
     hold: Hold | None
+    installation: Installation | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,12 @@ def reasons(
 
 def _stopped(vitals: Vitals) -> Iterator[Reason]:
     """Yield what does not go on by itself."""
+    if vitals.installation is not None and vitals.installation.restored_at is not None:
+        yield Reason(
+            "database_restored",
+            "the database is an older backup of what was billed from, so nothing is charged before"
+            f" `dalmada recover` has run: {vitals.installation.cause}.",
+        )
     parked = vitals.attempts_unresolved.get(AttemptStatus.PARKED, 0)
     if parked:
         yield Reason(
@@ -98,6 +109,17 @@ def _stopped(vitals: Vitals) -> Iterator[Reason]:
             "endpoints_disabled",
             "endpoints that are told nothing any more, because they failed:"
             f" {vitals.endpoints_disabled}; see `dalmada endpoint list`.",
+        )
+    if vitals.discrepancies_open:
+        yield Reason(
+            "discrepancies",
+            "differences between PortOne's book and ours to be decided:"
+            f" {vitals.discrepancies_open}; see `dalmada reconcile list`.",
+        )
+    if vitals.reconciliation_fault is not None:
+        yield Reason(
+            "reconciliation_failed",
+            f"the last day could not be compared: {vitals.reconciliation_fault}",
         )
     if vitals.hold is not None:
         yield Reason(
@@ -133,6 +155,12 @@ def _late(vitals: Vitals, now: datetime) -> Iterator[Reason]:
             vitals.endings_due,
             "subscriptions to be ended",
             "nobody ends them, or the gateway does not revoke their reservations",
+        ),
+        (
+            "reservations_late",
+            vitals.reservations_due,
+            "reservations",
+            "nobody requests them, or looks at what became of them",
         ),
         (
             "pauses_late",

@@ -273,6 +273,31 @@ def adjust(
 
 @app.command()
 @ends_in_words
+def collect(
+    subscription_id: options.SubscriptionId,
+    *,
+    by: life_options.CollectedBy,
+    reason: options.WhyIfAny = None,
+    yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Have charges made by us when they are due, or by PortOne at an instant reserved ahead.
+
+    It holds from the next period on. What PortOne holds for that is revoked first, and the period
+    is billed by nobody before PortOne says that it is.
+    """
+    require_somebody(yes=yes)
+    from shared.jobs.life_commands import CollectSubscription  # noqa: PLC0415 - see app.py
+    from worker.console import deeds  # noqa: PLC0415
+
+    command = deeds.command_of(CollectSubscription, subscription_id=subscription_id, by=by)
+    headline = "From its next period on this subscription will be collected so"
+    wish = Wish("subscription collect", headline, command, reason, subscription_id)
+    life_deeds.give(wish, yes=yes, as_json=as_json)
+
+
+@app.command()
+@ends_in_words
 def dunning(
     subscription_id: options.SubscriptionId,
     *,

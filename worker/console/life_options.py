@@ -8,6 +8,7 @@ from shared.billing.calendar import INTERVAL_COUNT_MAX, IntervalUnit
 from shared.billing.cancellation import CancelWhen
 from shared.billing.consent import ConsentKind
 from shared.billing.pause import PauseKeeps
+from shared.billing.reserving import CollectBy
 from shared.billing.subscription import (
     BUYER_REF_LENGTH_MAX,
     ORDER_NAME_LENGTH_MAX,
@@ -165,6 +166,20 @@ Percent = Annotated[
 ]
 Periods = Annotated[
     int | None, typer.Option(min=1, max=1_200, help="For how many periods a discount is given.")
+]
+CollectedBy = Annotated[
+    CollectBy,
+    typer.Option(
+        help="Who makes the charges: 'charge' is we, when they are due; 'reservation' is PortOne,"
+        " at an instant that is reserved ahead."
+    ),
+]
+CollectByFirst = Annotated[
+    CollectBy,
+    typer.Option(
+        help="Who makes the charges: we, or PortOne at an instant reserved ahead; `subscription"
+        " collect` says otherwise later."
+    ),
 ]
 Enabled = Annotated[
     bool,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from shared.billing.errors import BillingError
 from shared.billing.lifecycle import LIVING
 from shared.billing.renewal import Outstanding, Renewal, RenewalPolicies, renew
+from shared.billing.reserving import CollectBy
 from shared.billing.subscription import Subscription
 from worker.console.line_view import lines_document, print_lines
 from worker.console.rendering import (
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
 # What handlers tell in won.
 _MONEY = frozenset({"charged_later", "next_amount"})
 # What they tell of the subscription itself, which is shown as it was and as it will be.
-_OF_ITSELF = frozenset({"keeps", "pause_at", "resume_at", "status", "trial_end_at"})
+_OF_ITSELF = frozenset({"by", "keeps", "pause_at", "resume_at", "status", "trial_end_at"})
+
+_COLLECTORS = {
+    CollectBy.CHARGE: "us",
+    CollectBy.RESERVATION: "PortOne, at an instant reserved ahead",
+}
 
 
 def foresee_renewal(
@@ -74,6 +80,7 @@ def life_document(
     return {
         "consented_amount": subscription.consented_amount,
         "dunning_enabled": life.dunning_enabled,
+        "collect_by": life.collect_by,
         "changes": [_change_document(card) for card in life.changes],
         "adjustments": [_adjustment_document(card) for card in life.adjustments],
         "consents": [_consent_document(card) for card in life.consents],
@@ -92,6 +99,7 @@ def life_fields(subscription: Subscription, life: "Life") -> dict[str, str]:
         fields["resumes"] = both(subscription.resume_at, zone)
         fields["a pause keeps"] = f"the {subscription.pause_keeps}"
     fields["agreed to at most"] = won(subscription.consented_amount or 0)
+    fields["collected by"] = _COLLECTORS[life.collect_by]
     if not life.dunning_enabled:
         fields["dunning"] = "off: what is declined is not tried again by itself"
     return fields

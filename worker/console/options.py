@@ -11,6 +11,7 @@ from shared.billing.invoice import InvoiceStatus
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.merchant_uid import PERIOD_INDEX_MAX
 from shared.billing.refund import REASON_LENGTH_MAX, Requester
+from shared.billing.reserving import ReservationStatus
 from shared.billing.subscription import (
     BUYER_EMAIL_LENGTH_MAX,
     BUYER_NAME_LENGTH_MAX,
@@ -36,6 +37,9 @@ InvoiceId = Annotated[
     int, typer.Argument(metavar="ID", min=1, max=_ID_MAX, help="The invoice's number.")
 ]
 OfInvoiceStatus = Annotated[InvoiceStatus | None, typer.Option(help="Only those of this status.")]
+OfReservationStatus = Annotated[
+    ReservationStatus | None, typer.Option(help="Only those of this status.")
+]
 OfSubscription = Annotated[UUID | None, typer.Option(help="Only those of this subscription.")]
 
 SubscriptionId = Annotated[UUID, typer.Argument(metavar="ID", help="The subscription's id.")]

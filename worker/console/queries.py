@@ -12,6 +12,7 @@ from shared.billing.events import Json
 from shared.billing.invoice import Invoice, InvoiceStatus
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.notice import NoticeLeads
+from shared.billing.reserving import CollectBy, ReservationStatus
 from shared.billing.subscription import BillingKeyStatus, Subscription
 from shared.db import (
     agreement_writes,
@@ -20,11 +21,17 @@ from shared.db import (
     backlogs,
     endpoints,
     holds,
+    installation,
     invoices,
     letters,
     life_readings,
+    outbox,
     payment_readings,
     readings,
+    reconciliation_rows,
+    reconciliation_runs,
+    reservation_readings,
+    reserved_periods,
     subscriptions,
 )
 from shared.db.backlogs import Backlog
@@ -32,9 +39,11 @@ from shared.db.letters import Letter
 from shared.db.life_readings import Life
 from shared.db.payment_readings import PaidPeriod, PaymentCard, RefundCard
 from shared.db.readings import BillingKey, KeyCard
+from shared.db.reservation_readings import ReservationCard
 from shared.db.subscriptions import NewSubscription
 from worker.console.endings import RefusedError
 from worker.console.health import Vitals
+from worker.services.life.collecting import switched
 
 DEAD_LETTERS_SHOWN = 5
 # How many changes that are over, and how many consents.
@@ -51,11 +60,16 @@ class ListedSubscriptions:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionCard:
-    """One subscription with all that belongs to it; its invoices newest first."""
+    """One subscription with all that belongs to it; its invoices newest first.
+
+    Attributes:
+        reservation: What PortOne is to collect of it, or has collected for a period to come.
+    """
 
     subscription: Subscription
     billing_key: BillingKey
     life: Life
+    reservation: ReservationCard | None
     invoices: tuple[Invoice, ...]
 
 
@@ -93,7 +107,11 @@ class Ending:
 
 
 async def add_subscription(
-    connection: AsyncConnection, new: NewSubscription, actor: str, now: datetime
+    connection: AsyncConnection,
+    new: NewSubscription,
+    collect_by: CollectBy,
+    actor: str,
+    now: datetime,
 ) -> None:
     """Add a subscription and note who did; nothing is written if its billing key is dead.
 
@@ -107,6 +125,8 @@ async def add_subscription(
         connection, actor=actor, action="subscription add", subject=f"subscription {new.id}"
     )
     await subscriptions.add(connection, [new], now)
+    if await reserved_periods.switch(connection, new.id, collect_by):
+        await outbox.write(connection, [switched(new.id, collect_by, now)])
     terms = new.agreement
     if terms.trial_end_at and terms.buyer_ref and terms.product:
         # Given elsewhere, and given all the same: it is the one that the buyer has had.
@@ -139,7 +159,8 @@ async def show_subscription(
     subscription, billing_key = await _subscription(connection, subscription_id)
     life = await life_readings.life_of(connection, subscription_id, LIFE_SHOWN)
     found = await invoices.newest(connection, limit=invoices_max, subscription_id=subscription_id)
-    return SubscriptionCard(subscription, billing_key, life, tuple(found))
+    reserved = await reservation_readings.live(connection, subscription_id)
+    return SubscriptionCard(subscription, billing_key, life, reserved, tuple(found))
 
 
 async def list_invoices(
@@ -233,6 +254,24 @@ async def show_payment(
     return card, await payment_readings.refunds_of(connection, card.payment.id)
 
 
+async def list_reservations(
+    connection: AsyncConnection,
+    limit: int,
+    status: ReservationStatus | None,
+    subscription_id: UUID | None,
+) -> list[ReservationCard]:
+    """Return the newest reservations, of one subscription or of all.
+
+    Raises:
+        RefusedError: There is no such subscription.
+    """
+    if subscription_id is not None:
+        await _subscription(connection, subscription_id)
+    return await reservation_readings.newest(
+        connection, limit=limit, subscription_id=subscription_id, status=status
+    )
+
+
 async def list_keys(
     connection: AsyncConnection, limit: int, status: BillingKeyStatus | None
 ) -> list[KeyCard]:
@@ -285,6 +324,7 @@ async def take_vitals(connection: AsyncConnection, now: datetime, leads: NoticeL
         windows_due=await backlogs.windows_due(connection, now),
         removals_due=await backlogs.removals_due(connection),
         endings_due=await backlogs.endings_due(connection, now),
+        reservations_due=await backlogs.reservations_due(connection, now),
         pauses_due=await backlogs.pauses_due(connection, now),
         changes_due=await backlogs.changes_due(connection, now),
         notices_due=await backlogs.notices_due(connection, now, leads),
@@ -292,9 +332,12 @@ async def take_vitals(connection: AsyncConnection, now: datetime, leads: NoticeL
         deliveries_due=await backlogs.deliveries_due(connection, now),
         deliveries_given_up=await endpoints.given_up_count(connection),
         endpoints_disabled=await endpoints.failed_count(connection),
+        discrepancies_open=await reconciliation_rows.open_count(connection),
+        reconciliation_fault=await reconciliation_runs.newest_fault(connection),
         dead_letter_count=await letters.open_count(connection),
         dead_letters=tuple(await letters.newest(connection, limit=DEAD_LETTERS_SHOWN)),
         hold=await holds.current(connection, now),
+        installation=await installation.read(connection),
     )
 
 

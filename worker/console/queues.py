@@ -39,14 +39,14 @@ _TIMEOUT_S = 3.0
 _BAD_URL = "DALMADA_REDIS_URL is not an address: redis://host:6379/0"
 
 
-def measure(url: str) -> Queues:
-    """Return the length of every queue, or the fault that keeps it from being known.
+def connect(url: str) -> Redis:
+    """Return a client that asks once, and not for long; nothing is connected yet.
 
     Raises:
         MisusedError: The address cannot be read.
     """
     try:
-        client = Redis.from_url(
+        return Redis.from_url(
             url,
             socket_connect_timeout=_TIMEOUT_S,
             socket_timeout=_TIMEOUT_S,
@@ -54,6 +54,15 @@ def measure(url: str) -> Queues:
         )
     except ValueError:
         raise MisusedError(_BAD_URL) from None
+
+
+def measure(url: str) -> Queues:
+    """Return the length of every queue, or the fault that keeps it from being known.
+
+    Raises:
+        MisusedError: The address cannot be read.
+    """
+    client = connect(url)
     try:
         # Messages are lists whose name is the queue's; a priority would add a suffix, and none is
         # ever set.

@@ -10,7 +10,7 @@ from typing import Annotated, Self, TypeVar
 import psycopg
 import stamina.instrumentation
 import structlog
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +20,7 @@ from shared.billing.errors import BillingError
 from shared.billing.notice import NoticeLeads
 from shared.billing.renewal import RenewalPolicies
 from shared.collecting import CollectingSettings, Seconds
-from shared.config import Settings
+from shared.config import Settings, SettingsError, load_as
 from shared.db import engine
 from shared.db.engine import Database
 from worker.console.endings import DatabaseFaultError, MisusedError, RefusedError
@@ -86,6 +86,13 @@ class RequeueSettings(StatusSettings):
     settle_delay_s: Seconds = Settings.model_fields["settle_delay_s"].default
 
 
+class DoctorSettings(StatusSettings):
+    """What ``doctor`` reads besides: by what the invariants are measured."""
+
+    unknown_deadline_s: Seconds = Settings.model_fields["unknown_deadline_s"].default
+    consent_required: bool = Settings.model_fields["consent_required"].default
+
+
 class WindowSettings(ConsoleSettings):
     """What opens a payment window, with the processes' own defaults."""
 
@@ -128,21 +135,19 @@ class LifeSettings(CollectingSettings, ConsoleSettings):
         return RenewalPolicies(consent=self.consent_policy, minimum_amount=self.minimum_amount)
 
 
-S = TypeVar("S", bound=ConsoleSettings)
+S = TypeVar("S", bound=BaseSettings)
 
 
 def load(kind: type[S]) -> S:
-    """Return the settings of this environment.
+    """Return the settings of this environment, those of the processes too.
 
     Raises:
         MisusedError: With one line for every fault, naming the variable.
     """
     try:
-        return kind()
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        lines = [f"  DALMADA_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in faults]
-        raise MisusedError("the settings are not valid:\n" + "\n".join(lines)) from None
+        return load_as(kind)
+    except SettingsError as error:
+        raise MisusedError(str(error)) from None
 
 
 def ask(settings: ConsoleSettings, work: Callable[[AsyncConnection], Awaitable[R]]) -> R:
@@ -156,8 +161,17 @@ def ask(settings: ConsoleSettings, work: Callable[[AsyncConnection], Awaitable[R
     return converse(settings, lambda database: database.run(work))
 
 
-def converse(settings: ConsoleSettings, work: Callable[[Database], Awaitable[R]]) -> R:
+def converse(
+    settings: ConsoleSettings,
+    work: Callable[[Database], Awaitable[R]],
+    patience_s: float | None = None,
+) -> R:
     """Return what ``work`` finds, or changes, in transactions of its own.
+
+    Args:
+        settings: Where the database is.
+        work: What is asked of it.
+        patience_s: How long the whole of it may take where that grows with the rows.
 
     Raises:
         MisusedError: The address cannot be read.
@@ -166,12 +180,12 @@ def converse(settings: ConsoleSettings, work: Callable[[Database], Awaitable[R]]
     """
     # Retries are said in the error, if they were in vain; stdout belongs to the answer.
     stamina.instrumentation.set_on_retry_hooks(())
-    with _quietly():
-        return asyncio.run(_converse(settings.database_url.get_secret_value(), work))
+    with quietly():
+        return asyncio.run(_converse(settings.database_url.get_secret_value(), work, patience_s))
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep what services log off the terminal: whatever goes wrong is said in the error."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -181,35 +195,53 @@ def _quietly() -> Iterator[None]:
         structlog.configure(**before)
 
 
-async def _converse(url: str, work: Callable[[Database], Awaitable[R]]) -> R:
-    database = _database(url)
+async def _converse(
+    url: str, work: Callable[[Database], Awaitable[R]], patience_s: float | None
+) -> R:
+    statement_timeout_s = patience_s or _STATEMENT_TIMEOUT_S
+    database = _database(url, statement_timeout_s)
+    answer_timeout_s = patience_s or _ANSWER_TIMEOUT_S
     try:
-        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            return await work(database)
+        with faults_in_words(statement_timeout_s):
+            async with asyncio.timeout(answer_timeout_s):
+                return await work(database)
     except TimeoutError:
-        message = f"the database did not answer within {_ANSWER_TIMEOUT_S:.0f} s."
+        message = f"the database did not answer within {answer_timeout_s:.0f} s."
         raise DatabaseFaultError(message, lost=True) from None
-    except DBAPIError as error:
-        raise _fault(error) from None
-    except SQLAlchemyError as error:
-        message = f"the database could not be used: {type(error).__name__}."
-        raise DatabaseFaultError(message, lost=False) from None
     except BillingError as error:
         raise RefusedError(f"a row cannot be read: {error}.") from None
     finally:
         await database.aclose()
 
 
-def _database(url: str) -> Database:
+def _database(url: str, statement_timeout_s: float) -> Database:
     """Return the database; what the parser says is left out, for it may quote a password."""
     try:
-        made = engine.connect(url, connections_max=1, statement_timeout_s=_STATEMENT_TIMEOUT_S)
+        made = engine.connect(url, connections_max=1, statement_timeout_s=statement_timeout_s)
     except (ArgumentError, ValueError):
         raise MisusedError(_BAD_URL) from None
     return Database(made.engine, retry_for_s=_RETRY_FOR_S)
 
 
-def _fault(error: DBAPIError) -> DatabaseFaultError:
+@contextmanager
+def faults_in_words(statement_timeout_s: float) -> Iterator[None]:
+    """Have an error of the database's end the command in words.
+
+    Raises:
+        DatabaseFaultError: The database is out of reach or refuses.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise fault_of(error, statement_timeout_s) from None
+    except SQLAlchemyError as error:
+        message = f"the database could not be used: {type(error).__name__}."
+        raise DatabaseFaultError(message, lost=False) from None
+
+
+def fault_of(
+    error: DBAPIError, statement_timeout_s: float = _STATEMENT_TIMEOUT_S
+) -> DatabaseFaultError:
     """Say what the database's error means to an operator, never quoting a row."""
     cause = error.orig
     if not isinstance(cause, psycopg.Error):
@@ -221,7 +253,7 @@ def _fault(error: DBAPIError) -> DatabaseFaultError:
             lost=False,
         )
     if cause.sqlstate == _CANCELED_STATE:
-        message = f"the database did not answer within {_STATEMENT_TIMEOUT_S:.0f} s."
+        message = f"the database did not answer within {statement_timeout_s:.0f} s."
         return DatabaseFaultError(message, lost=False)
     if cause.sqlstate is not None:
         message = f"the database refused: {cause.diag.message_primary}"

@@ -49,6 +49,7 @@ _ROW_KEYS = (
     "windows_due",
     "removals_due",
     "endings_due",
+    "reservations_due",
     "pauses_due",
     "changes_due",
     "notices_due",
@@ -56,8 +57,11 @@ _ROW_KEYS = (
     "deliveries_due",
     "deliveries_given_up",
     "endpoints_disabled",
+    "discrepancies_open",
+    "reconciliation_fault",
     "dead_letters",
     "gateway_hold",
+    "restored",
 )
 
 
@@ -80,10 +84,11 @@ def status(
     """Show whether billing goes on, and what needs a person.
 
     Exit status 0 when it goes on by itself. 1 when something needs a person: a parked payment
-    attempt or refund, a dead letter that nobody has decided, a disabled endpoint, a gateway hold, a
-    server out of reach, or a renewal, due invoice, inquiry, refund, hint, payment window, deletion
-    of a billing key, end or pause of a subscription, change of an agreement, notice, event or
-    delivery that has waited for more than 10 minutes.
+    attempt or refund, a dead letter or a difference between PortOne's book and ours that nobody has
+    decided, a day that could not be compared, a disabled endpoint, a gateway hold, a restored
+    database, a server out of reach, or a renewal, due invoice, inquiry, refund, hint, payment
+    window, deletion of a billing key, end or pause of a subscription, reservation at PortOne,
+    change of an agreement, notice, event or delivery that has waited for more than 10 minutes.
     """
     report = _report()
     if as_json:
@@ -129,7 +134,7 @@ def _document(report: Report) -> dict[str, Json]:
 
 
 def _row_document(vitals: "Vitals", at: datetime) -> dict[str, Json]:
-    hold = vitals.hold
+    hold, restored = vitals.hold, vitals.installation
     return {
         "subscriptions": _counts(SubscriptionStatus, vitals.subscriptions),
         "invoices": _counts(InvoiceStatus, vitals.invoices),
@@ -144,6 +149,7 @@ def _row_document(vitals: "Vitals", at: datetime) -> dict[str, Json]:
         "windows_due": _backlog_document(vitals.windows_due, at),
         "removals_due": _backlog_document(vitals.removals_due, at),
         "endings_due": _backlog_document(vitals.endings_due, at),
+        "reservations_due": _backlog_document(vitals.reservations_due, at),
         "pauses_due": _backlog_document(vitals.pauses_due, at),
         "changes_due": _backlog_document(vitals.changes_due, at),
         "notices_due": _backlog_document(vitals.notices_due, at),
@@ -151,6 +157,8 @@ def _row_document(vitals: "Vitals", at: datetime) -> dict[str, Json]:
         "deliveries_due": _backlog_document(vitals.deliveries_due, at),
         "deliveries_given_up": vitals.deliveries_given_up,
         "endpoints_disabled": vitals.endpoints_disabled,
+        "discrepancies_open": vitals.discrepancies_open,
+        "reconciliation_fault": vitals.reconciliation_fault,
         "dead_letters": {
             "count": vitals.dead_letter_count,
             "newest": [dead_letter_view.letter_document(item) for item in vitals.dead_letters],
@@ -162,6 +170,9 @@ def _row_document(vitals: "Vitals", at: datetime) -> dict[str, Json]:
             "held_until": iso(hold.held_until),
             "raised_at": iso(hold.raised_at),
         },
+        "restored": None
+        if restored is None or restored.restored_at is None
+        else {"cause": restored.cause, "restored_at": iso(restored.restored_at)},
     }
 
 
@@ -218,6 +229,7 @@ def _row_fields(vitals: "Vitals", at: datetime) -> dict[str, str]:
         "windows due": _waiting(vitals.windows_due, at),
         "removals due": _waiting(vitals.removals_due, at),
         "ends due": _waiting(vitals.endings_due, at),
+        "reservations due": _waiting(vitals.reservations_due, at),
         "pauses due": _waiting(vitals.pauses_due, at),
         "changes due": _waiting(vitals.changes_due, at),
         "notices due": _waiting(vitals.notices_due, at),
@@ -225,10 +237,14 @@ def _row_fields(vitals: "Vitals", at: datetime) -> dict[str, str]:
         "deliveries due": _waiting(vitals.deliveries_due, at),
         "deliveries given up": str(vitals.deliveries_given_up),
         "endpoints disabled": str(vitals.endpoints_disabled),
+        "discrepancies": str(vitals.discrepancies_open),
         "dead letters": str(vitals.dead_letter_count),
         "gateway hold": "none"
         if vitals.hold is None
         else f"until {local(vitals.hold.held_until, KST.key)}: {vitals.hold.cause}",
+        "set back": "not known to be"
+        if vitals.installation is None or vitals.installation.restored_at is None
+        else f"restored from a backup: {vitals.installation.cause}",
     }
 
 

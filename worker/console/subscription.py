@@ -2,14 +2,15 @@
 
 from datetime import datetime
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import typer
 
 from shared.billing.calendar import Interval
 from shared.billing.cancellation import CancelWhen, RefundChoice
 from shared.billing.errors import BillingError
-from shared.billing.subscription import Agreement, Buyer
+from shared.billing.reserving import CollectBy
+from shared.billing.subscription import Buyer
 from shared.clock import WallClock
 from worker.console import life_options, options, subscription_view
 from worker.console.confirmation import confirm, require_somebody
@@ -20,6 +21,7 @@ from worker.console.terms import Terms, require_collectable
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from shared.db.subscriptions import NewSubscription
     from worker.console.session import ConsoleSettings
 
 app = typer.Typer(
@@ -48,6 +50,7 @@ def add(
     product: life_options.Product = None,
     buyer_ref: life_options.BuyerRef = None,
     trial_end: life_options.TrialEnd = None,
+    collect_by: life_options.CollectByFirst = CollectBy.CHARGE,
     as_json: options.AsJson = False,
 ) -> None:
     """Add a subscription that was agreed elsewhere; it is billed from its first renewal on.
@@ -59,7 +62,8 @@ def add(
       dalmada subscription add --amount 9900 --name "Slim 요금제" --every month \\
           --anchor 2030-01-31 --customer-uid - < key.txt
     """  # noqa: D301 - \b tells typer not to join the lines that follow
-    from worker.console import session  # noqa: PLC0415 - see app.py
+    from shared.db.subscriptions import NewSubscription  # noqa: PLC0415 - see app.py
+    from worker.console import session  # noqa: PLC0415
 
     settings = session.load(session.ConsoleSettings)
     now = WallClock().now()
@@ -82,11 +86,12 @@ def add(
     buyer = _buyer(buyer_name, buyer_email, buyer_tel)
     # Asked for last: whoever types it should not have to do so twice.
     key = read_customer_uid(customer_uid)
-    subscription_id = _add(settings, key, buyer, agreement, now)
+    new = NewSubscription(uuid4(), key, buyer, agreement)
+    _add(settings, new, collect_by, now)
     if as_json:
-        subscription_view.write_added(subscription_id, agreement)
+        subscription_view.write_added(new.id, agreement)
     else:
-        subscription_view.print_added(subscription_id, agreement, now)
+        subscription_view.print_added(new.id, agreement, now)
 
 
 @app.command("list")
@@ -155,7 +160,7 @@ def cancel(
     require_somebody(yes=yes)
     from shared.jobs.commands import CancelSubscription  # noqa: PLC0415 - see app.py
     from worker.console import deeds, queries, session  # noqa: PLC0415
-    from worker.services.cancellation import cancel_subscription  # noqa: PLC0415
+    from worker.handlers import end_subscription  # noqa: PLC0415
 
     settings = session.load(session.ConsoleSettings)
     command = deeds.command_of(
@@ -168,7 +173,7 @@ def cancel(
         late_payment=late_payment,
     )
     subject = f"subscription {subscription_id}"
-    deed = deeds.Deed("subscription cancel", subject, reason, command, cancel_subscription)
+    deed = deeds.Deed("subscription cancel", subject, reason, command, end_subscription)
     now = WallClock().now()
 
     async def look(connection: "AsyncConnection") -> "queries.Ending":
@@ -191,27 +196,21 @@ def cancel(
 
 
 def _add(
-    settings: "ConsoleSettings",
-    customer_uid: str,
-    buyer: Buyer,
-    agreement: Agreement,
-    now: datetime,
-) -> UUID:
-    """Write the subscription and return its id.
+    settings: "ConsoleSettings", new: "NewSubscription", collect_by: CollectBy, now: datetime
+) -> None:
+    """Write the subscription.
 
     Raises:
         DatabaseFaultError: It names the id where nobody knows whether the change was written.
     """
-    from shared.db.subscriptions import NewSubscription  # noqa: PLC0415 - see app.py
-    from worker.console import deeds, queries, session  # noqa: PLC0415
+    from worker.console import deeds, queries, session  # noqa: PLC0415 - see app.py
 
-    new = NewSubscription(uuid4(), customer_uid, buyer, agreement)
     begun = False
 
     async def write(connection: "AsyncConnection") -> None:
         nonlocal begun
         begun = True
-        await queries.add_subscription(connection, new, deeds.actor(), now)
+        await queries.add_subscription(connection, new, collect_by, deeds.actor(), now)
 
     try:
         session.ask(settings, write)
@@ -223,7 +222,6 @@ def _add(
             f" see whether `dalmada subscription show {new.id}` finds it.",
             lost=True,
         ) from None
-    return new.id
 
 
 def _buyer(name: str | None, email: str | None, tel: str | None) -> Buyer:

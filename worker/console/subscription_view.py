@@ -34,6 +34,7 @@ from worker.console.rendering import (
     print_table,
     won,
 )
+from worker.console.reservation_view import reservation_document, reservation_text
 from worker.console.terms import first_merchant_uid
 
 if TYPE_CHECKING:
@@ -126,6 +127,9 @@ def write_card(card: "SubscriptionCard", limit: int, policies: RenewalPolicies) 
                 }
                 for period in _next_periods(card.subscription)
             ],
+            "reservation": (
+                None if card.reservation is None else reservation_document(card.reservation)
+            ),
             "invoices": [invoice_document(invoice) for invoice in card.invoices[:limit]],
             "more_invoices": len(card.invoices) > limit,
         }
@@ -194,10 +198,13 @@ def _renewal_fields(card: "SubscriptionCard", policies: RenewalPolicies) -> dict
     subscription = card.subscription
     renewal = foresee_renewal(subscription, card.life, policies)
     zone = subscription.agreement.cycle.time_zone
-    return {
+    fields = {
         "next renewal": both(subscription.next_renewal_at, zone),
         "it costs": cost_of(subscription, renewal),
     }
+    if card.reservation is not None:
+        fields["at PortOne"] = reservation_text(card.reservation)
+    return fields
 
 
 def ending_fields(ending: "Ending", command: "CancelSubscription") -> dict[str, str]:

@@ -1,18 +1,21 @@
 """The gateway as the services know it: claims in, outcomes and records out."""
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, datetime
 
 from shared.billing.attempt import Claim
-from shared.billing.inquiry import PaymentRecord, StillUnresolved
+from shared.billing.gateway_channel import GatewayChannel
+from shared.billing.inquiry import PaymentRecord, RecordStatus, StillUnresolved
 from shared.billing.outcome import Outcome
 from shared.billing.refund import RefundClaim, RefundOutcome, Requester
+from shared.billing.reservation import ScheduledPayment, ScheduleOutcome, ScheduleStatus
+from shared.billing.reserving import Reservation
 from shared.billing.window import KeyHeld, Prepared
 from shared.clock import Clock, WallClock
 from worker.gateway.client import PortOne
 from worker.gateway.errors import GatewayError
 from worker.gateway.fence import Fence
-from worker.gateway.requests import ChargeRequest, UnfitRequest
+from worker.gateway.requests import ChargeRequest, ScheduleRequest, UnfitRequest
 
 
 class PortOneGateway:
@@ -30,17 +33,20 @@ class PortOneGateway:
         self, claim: Claim, *, use_confirmation_on: date | None, claimed_at_s: float
     ) -> Outcome:
         """Send one charge and return how it ended."""
-        request = ChargeRequest(
-            merchant_uid=claim.merchant_uid,
-            customer_uid=claim.customer_uid,
-            price=claim.price,
-            order_name=claim.order_name,
-            buyer_name=claim.buyer.name,
-            buyer_email=claim.buyer.email,
-            buyer_tel=claim.buyer.tel,
-            naver_use_cfm=use_confirmation_on,
-        )
+        request = _charge_of(claim, use_confirmation_on)
         return await self._client.charge(request, self._fence(claimed_at_s))
+
+    async def schedule(
+        self,
+        reservation: Reservation,
+        *,
+        use_confirmation_on: date | None,
+        claimed_at_s: float,
+    ) -> ScheduleOutcome:
+        """Reserve one charge for an instant of whole seconds and return how that ended."""
+        charge = _charge_of(reservation, use_confirmation_on)
+        request = ScheduleRequest(charge, reservation.schedule_at)
+        return await self._client.schedule(request, self._fence(claimed_at_s))
 
     async def records_of(self, merchant_uid: str) -> Sequence[PaymentRecord] | StillUnresolved:
         """Return every record under a ``merchant_uid``, oldest first, or why nobody could say."""
@@ -81,13 +87,49 @@ class PortOneGateway:
             return StillUnresolved(str(error))
         return None
 
-    async def revoke_schedules(self, customer_uid: str) -> StillUnresolved | None:
-        """Revoke every reservation of a billing key; None once there is none."""
+    async def revoke_schedules(
+        self, customer_uid: str, merchant_uids: Sequence[str] | None = None
+    ) -> StillUnresolved | None:
+        """Revoke reservations of a billing key, all or those named; None once none waits."""
         try:
-            await self._client.unschedule(customer_uid)
+            await self._client.unschedule(customer_uid, merchant_uids)
         except GatewayError as error:
             return StillUnresolved(str(error))
         return None
+
+    async def scheduled(self, merchant_uid: str) -> ScheduledPayment | StillUnresolved | None:
+        """Return a reservation, None if the gateway holds none, or why nobody could say."""
+        try:
+            return await self._client.scheduled(merchant_uid)
+        except GatewayError as error:
+            return StillUnresolved(str(error))
+
+    def payments_in(
+        self, since: datetime, until: datetime, status: RecordStatus | None = None
+    ) -> AsyncIterator[PaymentRecord]:
+        """Return every payment whose status is of ``[since, until)``; see ``PortOne``.
+
+        Raises:
+            GatewayError: Nobody can say, or not all of it: a part of a list is no list.
+        """
+        return self._client.payments_in(since, until, status)
+
+    def schedules_in(
+        self, since: datetime, until: datetime, status: ScheduleStatus | None = None
+    ) -> AsyncIterator[ScheduledPayment]:
+        """Return every reservation whose instant is of ``[since, until)``; see ``PortOne``.
+
+        Raises:
+            GatewayError: Nobody can say, or not all of it: a part of a list is no list.
+        """
+        return self._client.schedules_in(since, until, status)
+
+    async def channels(self) -> Sequence[GatewayChannel] | StillUnresolved:
+        """Return the channels of the merchant, or why nobody could say."""
+        try:
+            return await self._client.channels()
+        except GatewayError as error:
+            return StillUnresolved(str(error))
 
     async def prepare(self, merchant_uid: str, amount: int) -> Prepared | StillUnresolved:
         """Register the amount of a window beforehand; harmless to repeat."""
@@ -98,3 +140,17 @@ class PortOneGateway:
 
     def _fence(self, claimed_at_s: float) -> Fence:
         return Fence(claimed_at_s, self._send_window_s, self._clock.boot_s)
+
+
+def _charge_of(claim: Claim | Reservation, use_confirmation_on: date | None) -> ChargeRequest:
+    """Return what is asked of the gateway for a claim."""
+    return ChargeRequest(
+        merchant_uid=claim.merchant_uid,
+        customer_uid=claim.customer_uid,
+        price=claim.price,
+        order_name=claim.order_name,
+        buyer_name=claim.buyer.name,
+        buyer_email=claim.buyer.email,
+        buyer_tel=claim.buyer.tel,
+        naver_use_cfm=use_confirmation_on,
+    )

@@ -1,6 +1,6 @@
 """What we send to PortOne, field for field; a field that does not fit is refused, never cut."""
 
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, StrictInt, StrictStr, model_validator
 
@@ -83,10 +83,59 @@ class DeleteQuery(WireModel):
     requester: Requester
 
 
-class UnscheduleBody(_Body):
-    """The body of ``unschedule``; without ``merchant_uid`` it concerns all of a billing key's."""
+class ScheduleEntry(WireModel):
+    """One reservation in the body of ``schedule``.
+
+    The guide pages' samples have neither ``name`` nor ``currency``, which the specification
+    demands: both are sent.
+    """
+
+    merchant_uid: Annotated[StrictStr, Field(max_length=40, pattern=r"^[a-z0-9]+$")]
+    schedule_at: Annotated[StrictInt, Field(ge=1)]
+    currency: Literal["KRW"] = "KRW"
+    amount: Annotated[StrictInt, Field(ge=1)]
+    tax_free: Annotated[StrictInt, Field(ge=0)] = 0
+    name: Annotated[StrictStr, Field(min_length=1, max_length=40)]
+    buyer_name: Annotated[StrictStr | None, Field(max_length=16, repr=False)] = None
+    buyer_email: Annotated[StrictStr | None, Field(max_length=64, repr=False)] = None
+    buyer_tel: Annotated[StrictStr | None, Field(max_length=16, repr=False)] = None
+    extra: AgainExtra | None = None
+
+
+class ScheduleBody(_Body):
+    """The body of ``schedule``; one reservation a request, so that its answer is of that one."""
 
     customer_uid: Annotated[StrictStr, Field(min_length=1, max_length=80, repr=False)]
+    schedules: tuple[ScheduleEntry]
+
+
+class UnscheduleBody(_Body):
+    """The body of ``unschedule``; without ``merchant_uid`` it concerns all of a billing key's.
+
+    An empty list would read as none at all, and revoke everything.
+    """
+
+    customer_uid: Annotated[StrictStr, Field(min_length=1, max_length=80, repr=False)]
+    merchant_uid: Annotated[
+        tuple[Annotated[StrictStr, Field(min_length=1, max_length=40)], ...] | None,
+        Field(min_length=1),
+    ] = None
+
+
+class InstantBody(_Body):
+    """The body that gives a reservation another instant."""
+
+    schedule_at: Annotated[StrictInt, Field(ge=1)]
+
+
+class NothingBody(_Body):
+    """The body of an order that its path says all of."""
+
+
+class ConfirmBody(_Body):
+    """The body of Naver Pay's ``confirm``; PortOne's default, the merchant, is never left to it."""
+
+    requester: Requester
 
 
 class PrepareBody(_Body):

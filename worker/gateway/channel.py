@@ -8,9 +8,11 @@ from typing import Any, cast
 import httpx
 
 from worker.gateway.fence import Departure
+from worker.gateway.forms import form_of
 from worker.gateway.settings import GatewaySettings
 from worker.gateway.transport import GatewayTransport, Sockets
 
+_FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
 _USER_AGENT = b"dalmada"
 _READ = httpx.ByteStream(b"")
@@ -82,8 +84,11 @@ class Channel:
         if ssl_context is None:
             ssl_context = httpx.create_ssl_context(trust_env=False)
         ssl_context.minimum_version = max(ssl_context.minimum_version, ssl.TLSVersion.TLSv1_2)
+        is_form = settings.body_format == "form"
+        self._content_type = _FORM if is_form else _JSON
+        self._write = form_of if is_form else bytes
         self._base = httpx.URL(settings.base_url.rstrip("/"))
-        self._extensions = {
+        self._extensions: dict[str, Any] = {
             "timeout": httpx.Timeout(
                 connect=settings.connect_timeout_s,
                 read=settings.read_timeout_s,
@@ -110,40 +115,57 @@ class Channel:
     async def post(
         self, path: str, body: bytes, *, token: str = "", departure: Departure | None = None
     ) -> Reply:
-        """Send a JSON body to a path that holds no id."""
+        """Send a body, which is JSON here, to a path that holds no id."""
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = httpx.URL(f"{self._base}{path}")
         return await self._send("POST", url, token, departure or Departure(), body)
 
     async def call(
-        self, method: str, path_and_query: str, body: bytes = b"", *, token: str
+        self,
+        method: str,
+        path_and_query: str,
+        body: bytes = b"",
+        *,
+        token: str,
+        departure: Departure | None = None,
+        reply_bytes_max: int | None = None,
     ) -> Reply:
-        """Make a call that moves no money; the parts of its path are percent-encoded already."""
+        """Send to a path that may hold an id; its parts are percent-encoded already."""
         url = httpx.URL(f"{self._base}{path_and_query}")
-        return await self._send(method, url, token, Departure(), body)
+        return await self._send(method, url, token, departure or Departure(), body, reply_bytes_max)
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
 
     async def _send(
-        self, method: str, url: httpx.URL, token: str, departure: Departure, body: bytes = b""
+        self,
+        method: str,
+        url: httpx.URL,
+        token: str,
+        departure: Departure,
+        body: bytes = b"",
+        reply_bytes_max: int | None = None,
     ) -> Reply:
         known, headers = self._headers
         if known != token:
             headers = self._headers_with(token)
             self._headers = (token, headers)
         if body:
+            body = self._write(body)
             length = b"%d" % len(body)
-            headers = [*headers, (b"Content-Type", _JSON), (b"Content-Length", length)]
+            headers = [*headers, (b"Content-Type", self._content_type), (b"Content-Length", length)]
+        extensions = {**self._extensions, "departure": departure}
+        if reply_bytes_max is not None:
+            extensions["reply_bytes_max"] = reply_bytes_max
         # A stream is taken as it is; ``content`` would have every header looked at anew.
         request = httpx.Request(
             method,
             url,
             headers=headers,
             stream=httpx.ByteStream(body),
-            extensions={**self._extensions, "departure": departure},
+            extensions=extensions,
         )
         response = await self._client.send(request, stream=True)
         # The transport has read it to its end; httpx's own ways to read it cost more than JSON.

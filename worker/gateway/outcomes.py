@@ -42,7 +42,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TypeAlias, TypeVar
 
-from shared.billing.inquiry import Expectation, RecordStatus
+from shared.billing.inquiry import CHARGES, Expectation, RecordStatus
 from shared.billing.outcome import (
     Declined,
     Duplicate,
@@ -55,8 +55,9 @@ from shared.billing.outcome import (
     Unknown,
 )
 from worker.gateway import texts
-from worker.gateway.wire import Payment, Refusal, instant, reader
+from worker.gateway.wire import Payment, Refusal, Unreadable, instant, reader
 
+A = TypeVar("A")
 T = TypeVar("T")
 # What a text means, row by row; the first that is held by a message wins.
 TextTable: TypeAlias = tuple[tuple[tuple[texts.KnownText, ...], Callable[[str], T]], ...]
@@ -85,7 +86,7 @@ _BY_TEXT: TextTable[Outcome] = (
     *FAULTS_BY_TEXT,
 )
 
-_read_payment = reader(Payment)
+read_payment = reader(Payment)
 
 
 def outcome_of_reply(
@@ -110,7 +111,8 @@ def outcome_of_reply(
         status_code,
         headers,
         body,
-        of_payment=lambda payment: _of_payment(payment, expected, dead_method_markers),
+        read=read_payment,
+        of_answer=lambda payment: outcome_of_payment(payment, expected, dead_method_markers),
         of_refusal=_of_refusal,
     )
 
@@ -120,33 +122,35 @@ def decide(
     headers: Mapping[str, str],
     body: bytes,
     *,
-    of_payment: Callable[[Payment], T],
+    read: Callable[[bytes], A | Refusal | Unreadable],
+    of_answer: Callable[[A], T],
     of_refusal: Callable[[int, Refusal], T],
 ) -> T | Throttled | Misconfigured | Unknown:
-    """Return what a reply means for what was sent, whether it takes money or gives it back.
+    """Return what a reply means for what was sent: it takes money, gives it back or will take it.
 
     Args:
         status_code: Of HTTP.
         headers: Of the reply.
         body: As it came.
-        of_payment: What the payment in a processed reply means.
+        read: Reads the body.
+        of_answer: What it means that the request was processed, and with which answer.
         of_refusal: What a code other than 0 means under an HTTP status that may hold an answer.
     """
     if (throttled := told_to_wait(status_code, headers)) is not None:
         return throttled
     if status_code not in ANSWERS:
         return Unknown(f"HTTP {status_code}")
-    match _read_payment(body):
+    match read(body):
         case Refusal() as refusal:
             return of_refusal(status_code, refusal)
-        case Payment() as payment if status_code == HTTP_OK:
-            return of_payment(payment)
-        case Payment():
-            return Unknown(f"HTTP {status_code} with code 0")
-        case unreadable:
+        case Unreadable(cause):
             return fault_of_status(status_code, f"HTTP {status_code}") or Unknown(
-                f"HTTP {status_code}, unreadable: {unreadable.cause}"
+                f"HTTP {status_code}, unreadable: {cause}"
             )
+        case answer if status_code == HTTP_OK:
+            return of_answer(answer)
+        case _:
+            return Unknown(f"HTTP {status_code} with code 0")
 
 
 def _of_refusal(status_code: int, refusal: Refusal) -> Outcome:
@@ -158,11 +162,14 @@ def _of_refusal(status_code: int, refusal: Refusal) -> Outcome:
     )
 
 
-def _of_payment(
-    payment: Payment, expected: Expectation, dead_method_markers: tuple[str, ...]
+def outcome_of_payment(
+    payment: Payment,
+    expected: Expectation,
+    dead_method_markers: tuple[str, ...],
+    usages: frozenset[str | None] = CHARGES,
 ) -> Outcome:
-    """Return what a payment in a processed reply means."""
-    if (difference := payment.difference_from(expected)) is not None:
+    """Return what a payment in a processed reply means; ``usages`` says of which it may be."""
+    if (difference := payment.difference_from(expected, usages)) is not None:
         return Unknown(difference)
     if payment.status == RecordStatus.PAID:
         return _of_paid(payment)

@@ -55,6 +55,7 @@ from worker.gateway.outcomes import (
     TextTable,
     decide,
     fault_of_status,
+    read_payment,
     told_by,
 )
 from worker.gateway.wire import Payment, Refusal
@@ -78,7 +79,8 @@ def outcome_of_refund(
         status_code,
         headers,
         body,
-        of_payment=partial(_of_payment, claim),
+        read=read_payment,
+        of_answer=partial(_of_payment, claim),
         of_refusal=_of_refusal,
     )
 

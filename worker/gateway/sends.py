@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from shared.billing.outcome import FaultScope, Misconfigured, NotSent, Throttled, Unknown
 from worker.gateway.channel import Channel, Reply
@@ -25,14 +25,22 @@ class Sends:
         self._total_timeout_s = total_timeout_s
 
     async def send(
-        self, path: str, body: bytes, fence: Fence, read: Callable[[Reply], T]
+        self,
+        path: str,
+        body: bytes,
+        fence: Fence,
+        read: Callable[[Reply], T],
+        *,
+        holds_id: bool = False,
     ) -> T | NotSent | Throttled | Misconfigured | Unknown:
         """Send a body once and return how it ended, which of a reply is ``read``'s to say.
 
         The request is written at most once, or twice if the gateway answers 401 to the first: that
         answer is given before anything is done. Nothing is written once the fence is closed.
+        ``holds_id`` says that the path is another one for every send.
         """
-        send = _Send(self._channel, self._tokens, path, body, fence)
+        post = self._post_anywhere if holds_id else self._channel.post
+        send = _Send(post, self._tokens, path, body, fence)
         try:
             async with asyncio.timeout(self._total_timeout_s):
                 reply = await send.reply()
@@ -48,14 +56,26 @@ class Sends:
             return Unknown("a reply came to a request that was not seen to leave")
         return read(reply)
 
+    async def _post_anywhere(
+        self, path: str, body: bytes, *, token: str, departure: Departure
+    ) -> Reply:
+        return await self._channel.call("POST", path, body, token=token, departure=departure)
+
+
+class _Post(Protocol):
+    """Whoever posts a body."""
+
+    async def __call__(
+        self, path: str, body: bytes, /, *, token: str, departure: Departure
+    ) -> Reply:
+        """Return the reply."""
+
 
 class _Send:
     """One request on its way, with the record of its last departure."""
 
-    def __init__(
-        self, channel: Channel, tokens: Tokens, path: str, body: bytes, fence: Fence
-    ) -> None:
-        self._channel = channel
+    def __init__(self, post: _Post, tokens: Tokens, path: str, body: bytes, fence: Fence) -> None:
+        self._post_with = post
         self._tokens = tokens
         self._path = path
         self._body = body
@@ -78,9 +98,7 @@ class _Send:
         return reply
 
     async def _post(self, token: str) -> Reply:
-        return await self._channel.post(
-            self._path, self._body, token=token, departure=self._departure
-        )
+        return await self._post_with(self._path, self._body, token=token, departure=self._departure)
 
 
 def _outcome_without_token(error: GatewayError) -> NotSent | Throttled | Misconfigured:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -30,6 +31,7 @@ class GatewaySettings:
         connections_max: Connections held open at once.
         keep_alive_s: How long an idle connection is trusted; short, because a server that closes
             one just when it is used again makes the outcome of a charge unknown.
+        body_format: How bodies are written: PortOne takes both, and JSON keeps amounts numbers.
         dead_method_markers: Parts of a ``fail_reason`` that say the buyer's means is gone for good.
     """
 
@@ -45,6 +47,7 @@ class GatewaySettings:
     total_timeout_s: float = 75.0
     connections_max: int = 500
     keep_alive_s: float = 15.0
+    body_format: Literal["json", "form"] = "json"
     dead_method_markers: tuple[str, ...] = DEAD_METHOD_MARKERS
 
     def __post_init__(self) -> None:

@@ -35,6 +35,8 @@ from yarl import URL
 from worker.gateway.fence import Departure, FenceExpired
 
 REPLY_BYTES_MAX = 1 << 20
+# A request may ask for more: a page of a thousand payments, each with what the merchant noted.
+LONG_REPLY_BYTES_MAX = 1 << 25
 
 # By the nearest class of the failure; what is not aiohttp's is left as it is.
 AIOHTTP_FAILURES: dict[type[Exception], type[httpx.TransportError]] = {
@@ -210,7 +212,8 @@ class GatewayTransport(AiohttpTransport):
                 # Unpacked, it could be of any size.
                 message = "the reply is packed, and nobody asked for that"
                 raise httpx.DecodingError(message)
-            body = httpx.ByteStream(await _whole(reply.content))
+            bytes_max = request.extensions.get("reply_bytes_max", REPLY_BYTES_MAX)
+            body = httpx.ByteStream(await _whole(reply.content, bytes_max))
             return httpx.Response(reply.status, headers=reply.raw_headers, stream=body)
 
     def _session(self) -> aiohttp.ClientSession:
@@ -220,17 +223,17 @@ class GatewayTransport(AiohttpTransport):
         return self.client
 
 
-async def _whole(content: aiohttp.StreamReader) -> bytes:
+async def _whole(content: aiohttp.StreamReader, bytes_max: int) -> bytes:
     """Return a reply's body.
 
     Raises:
-        httpx.ReadError: It is longer than any reply of the gateway.
+        httpx.ReadError: It is longer than any reply of the gateway to such a request.
     """
     parts = bytearray()
     while part := await content.readany():
         parts += part
-        if len(parts) > REPLY_BYTES_MAX:
-            message = f"the reply is longer than {REPLY_BYTES_MAX} bytes"
+        if len(parts) > bytes_max:
+            message = f"the reply is longer than {bytes_max} bytes"
             raise httpx.ReadError(message)
     return bytes(parts)
 

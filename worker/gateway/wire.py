@@ -4,12 +4,14 @@ Nothing of a buyer's person is read back. A field that decides nothing and canno
 absent: an odd receipt address must not make a payment unknown.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -35,10 +37,10 @@ T = TypeVar("T")
 # Above it a JSON number written with a point is not exact.
 _EXACT_FLOAT_MAX = 2**53
 # The end of the year 9999, the last a datetime can hold.
-_INSTANT_MAX_S = 253_402_300_799
+INSTANT_MAX_S = 253_402_300_799
 _FAULTS_SHOWN_MAX = 5
 _STATUSES = frozenset(RecordStatus)
-_KRW = "KRW"
+KRW = "KRW"
 
 
 class WireModel(BaseModel):
@@ -48,7 +50,7 @@ class WireModel(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Else:
+class Else:
     """Marks a field that decides nothing: what cannot be read becomes ``default``."""
 
     default: Any
@@ -73,15 +75,26 @@ def _whole_won(value: object) -> int:
 
 
 Won: TypeAlias = Annotated[int, BeforeValidator(_whole_won), Field(ge=0)]
-Text: TypeAlias = Annotated[StrictStr | None, _Else(None)]
-UnixSeconds: TypeAlias = Annotated[StrictInt, _Else(0)]
+Text: TypeAlias = Annotated[StrictStr | None, Else(None)]
+UnixSeconds: TypeAlias = Annotated[StrictInt, Else(0)]
+
+
+def _none_as_zero(value: object) -> object:
+    """Return the number of a page; that there is none was once written as false."""
+    return 0 if value is False else value
+
+
+PageNumber: TypeAlias = Annotated[StrictInt, BeforeValidator(_none_as_zero)]
 
 
 def instant(seconds: int) -> datetime | None:
     """Return the instant of a unix time; 0, PortOne's word for none, and nonsense are None."""
-    if 0 < seconds <= _INSTANT_MAX_S:
-        return datetime.fromtimestamp(seconds, UTC)
-    return None
+    return instant_of(seconds) if 0 < seconds <= INSTANT_MAX_S else None
+
+
+def instant_of(seconds: int) -> datetime:
+    """Return the instant of a unix time."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 class Auth(WireModel):
@@ -142,15 +155,30 @@ class Payment(WireModel):
     pg_provider: Text = None
     pg_id: Text = None
     pg_tid: Text = None
-    sandbox: Annotated[StrictBool | None, _Else(None)] = None
-    cancel_history: Annotated[tuple[PaymentCancel, ...], _Else(())] = ()
+    sandbox: Annotated[StrictBool | None, Else(None)] = None
+    cancel_history: Annotated[tuple[PaymentCancel, ...], Else(())] = ()
 
     @property
     def is_won(self) -> bool:
         """Whether the amounts are won."""
-        return self.currency in {None, _KRW}
+        return self.currency in {None, KRW}
 
-    def difference_from(self, expected: Expectation) -> str | None:
+    @property
+    def status_at(self) -> int:
+        """Since when it has its status, in unix seconds; 0 if nobody says."""
+        match self.status:
+            case RecordStatus.PAID:
+                return self.paid_at
+            case RecordStatus.FAILED:
+                return self.failed_at
+            case RecordStatus.CANCELLED:
+                return self.cancelled_at
+            case _:
+                return self.started_at
+
+    def difference_from(
+        self, expected: Expectation, usages: frozenset[str | None] = CHARGES
+    ) -> str | None:
         """Return in words how the payment is not the one expected, or None."""
         if self.merchant_uid != expected.merchant_uid:
             return f"the reply is of another merchant_uid, {self.merchant_uid}"
@@ -158,7 +186,7 @@ class Payment(WireModel):
             return f"the reply is of {self.amount} won, {expected.amount} were sent"
         if self.customer_uid is not None and self.customer_uid != expected.customer_uid:
             return "the reply is of another buyer"
-        if not self.is_won or self.customer_uid_usage not in CHARGES:
+        if not self.is_won or self.customer_uid_usage not in usages:
             return f"the reply is of usage {self.customer_uid_usage} in {self.currency}"
         return None
 
@@ -186,12 +214,42 @@ class Payment(WireModel):
         )
 
 
+def _parts_of_foreign_money(value: object) -> int:
+    """Return the whole part of an amount that is no won, which nobody here may build upon."""
+    if isinstance(value, int | float) and math.isfinite(value):
+        return math.floor(value)
+    message = "no amount"
+    raise ValueError(message)
+
+
+def _foreign(currency: str) -> str:
+    if currency == KRW:
+        message = "won are counted whole"
+        raise ValueError(message)
+    return currency
+
+
+ForeignMoney: TypeAlias = Annotated[int, BeforeValidator(_parts_of_foreign_money)]
+ForeignCurrency: TypeAlias = Annotated[StrictStr, AfterValidator(_foreign)]
+
+
+class ForeignPayment(Payment):
+    """A payment in money that has fractions; it is among others' and no business of ours."""
+
+    amount: ForeignMoney
+    cancel_amount: ForeignMoney = 0
+    currency: ForeignCurrency
+
+
+ListedPayment: TypeAlias = Annotated[Payment | ForeignPayment, Field(union_mode="left_to_right")]
+
+
 class PaymentPage(WireModel):
     """A page of payments; ``next`` is 0 on the last."""
 
     total: StrictInt
-    next: StrictInt
-    payments: Annotated[tuple[Payment, ...], Field(alias="list")] = ()
+    next: PageNumber
+    payments: Annotated[tuple[ListedPayment, ...], Field(alias="list")] = ()
 
 
 class PreparedAmount(WireModel):
@@ -205,7 +263,7 @@ class PreparedAmount(WireModel):
         """Say whether it is this amount, in won or in no currency at all."""
         return (self.merchant_uid, self.amount) == (merchant_uid, amount) and self.currency in {
             None,
-            _KRW,
+            KRW,
         }
 
 
@@ -232,7 +290,7 @@ class Customer(WireModel):
     pg_provider: Text = None
     pg_id: Text = None
     card_name: Text = None
-    sandbox: Annotated[StrictBool | None, _Else(None)] = None
+    sandbox: Annotated[StrictBool | None, Else(None)] = None
     inserted: UnixSeconds = 0
     updated: UnixSeconds = 0
 
@@ -257,6 +315,9 @@ class Envelope(WireModel, Generic[T]):
     response: T | None = None
 
 
+_BARE = Envelope[Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """``code`` other than 0; the number tells nothing more, and ``message`` is byte for byte."""
@@ -272,16 +333,25 @@ class Unreadable:
     cause: str
 
 
+def read_done(body: bytes) -> Literal[True] | Refusal | Unreadable:
+    """Read a reply that says only whether something was done."""
+    try:
+        envelope = _BARE.model_validate_json(body)
+    except ValidationError as error:
+        return Unreadable(faults_in(error))
+    return Refusal(envelope.code, envelope.message or "") if envelope.code else True
+
+
 def reader(model: type[T]) -> Callable[[bytes], T | Refusal | Unreadable]:
     """Return a function that reads a reply's body: the model, a refusal, or why neither."""
-    whole, bare = Envelope[model], Envelope[Any]  # type: ignore[valid-type]
+    whole = Envelope[model]  # type: ignore[valid-type]
 
     def read(body: bytes) -> T | Refusal | Unreadable:
         try:
             envelope = whole.model_validate_json(body)
         except ValidationError as error:
             # With a refusal, whatever stands in ``response`` does not matter.
-            refusal = _refusal_in(bare, body)
+            refusal = _refusal_in(body)
             return Unreadable(faults_in(error)) if refusal is None else refusal
         if envelope.code != 0:
             return Refusal(envelope.code, envelope.message or "")
@@ -292,10 +362,10 @@ def reader(model: type[T]) -> Callable[[bytes], T | Refusal | Unreadable]:
     return read
 
 
-def _refusal_in(bare: type[Envelope[Any]], body: bytes) -> Refusal | None:
+def _refusal_in(body: bytes) -> Refusal | None:
     """Return the refusal a body holds beside a response that cannot be read, or None."""
     try:
-        envelope = bare.model_validate_json(body)
+        envelope = _BARE.model_validate_json(body)
     except ValidationError:
         return None
     return Refusal(envelope.code, envelope.message or "") if envelope.code else None

@@ -19,19 +19,30 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.attempt import AttemptOrigin, Claim
-from shared.billing.collection import after_send
+from shared.billing.collection import after_send, settle
 from shared.billing.dunning import KEY_WINDOW
+from shared.billing.inquiry import Conflict, NoRecord, PaymentRecord, StillUnresolved, judge
+from shared.billing.installation import Proof
 from shared.billing.invoice import InvoiceStatus
 from shared.billing.lifecycle import SubscriptionStatus
-from shared.billing.outcome import Outcome, Unknown
+from shared.billing.outcome import (
+    Declined,
+    FaultScope,
+    Misconfigured,
+    NotSent,
+    Outcome,
+    Paid,
+    Unknown,
+)
 from shared.billing.rules import CollectionRules
 from shared.billing.subscription import BillingKeyStatus
 from shared.billing.use_confirmation import UseConfirmation, use_confirmation_on
 from shared.clock import Clock
-from shared.db import attempts, billing_keys, claims, invoices, remains, subscriptions
+from shared.db import attempts, billing_keys, claims, hints, invoices, remains, subscriptions
 from shared.db.claims import DueInvoice
 from shared.db.engine import Database
 from shared.db.invoices import Closing
+from shared.jobs.marks import NO_MARKS, Marks
 from worker.services.ports import ChargeGateway, Settle
 from worker.services.uncharged import (
     POSTPONED_FOR,
@@ -63,21 +74,28 @@ class ChargeInvoices:
     rules: CollectionRules
     minimum_amount: int
     use_confirmation: UseConfirmation
+    marks: Marks = NO_MARKS
 
     async def __call__(self, invoice_ids: Sequence[int]) -> list[str]:
         """Return the name of every ending, for people."""
+        # Remembered before the rows are read: see ``standing``.
+        proof = await self.marks.proof()
         # Read before the claim is written, so that the fence never outlives the lease.
         claimed_at_s = self.clock.boot_s()
-        batch = await self.database.run(lambda connection: self._claim(connection, invoice_ids))
+        batch = await self.database.run(
+            lambda connection: self._claim(connection, invoice_ids, proof)
+        )
         endings = await asyncio.gather(
             *(self._charge(claim, claimed_at_s) for claim in batch.claims)
         )
         return [*batch.closed, *endings]
 
-    async def _claim(self, connection: AsyncConnection, invoice_ids: Sequence[int]) -> Batch:
+    async def _claim(
+        self, connection: AsyncConnection, invoice_ids: Sequence[int], proof: Proof
+    ) -> Batch:
         """Claim what is to be charged and close what is not, in one transaction."""
         now = self.clock.now()
-        due = await claims.lock_due(connection, invoice_ids, now)
+        due = await claims.lock_due(connection, invoice_ids, now, proof)
         chargeable: list[DueInvoice] = []
         closings: list[Closing] = []
         void: list[int] = []
@@ -176,6 +194,10 @@ class ChargeInvoices:
         return move.attempt_status
 
     async def _send(self, claim: Claim, claimed_at_s: float, now: datetime) -> Outcome:
+        if claim.reserved_before is not None:
+            taken = await self._taken_elsewhere(claim.reserved_before)
+            if taken is not None:
+                return taken
         try:
             return await self.gateway.charge(
                 claim,
@@ -186,6 +208,44 @@ class ChargeInvoices:
             # A fault of ours in mid-send: money may have moved, so nothing else may be concluded.
             log.exception("send_failed", attempt_id=claim.attempt_id)
             return Unknown(f"{type(error).__name__} in our own code")
+
+    async def _taken_elsewhere(self, merchant_uid: str) -> NotSent | Misconfigured | None:
+        """Return why nothing is sent, if what PortOne charged in vain may have been paid since.
+
+        A person at its console, or its recovery, tries again what has failed there. That is not
+        raced: what is found paid is kept, and collecting stops; while nobody can say, nothing is
+        sent.
+        """
+        try:
+            records = await self.gateway.records_of(merchant_uid)
+            if isinstance(records, StillUnresolved):
+                return NotSent(f"what PortOne charged before cannot be read: {records.cause}")
+            return await self._taken_by(merchant_uid, records)
+        except Exception as error:
+            # Nothing has left: whatever it is, it is looked again before anything does.
+            log.exception("look_before_send_failed", merchant_uid=merchant_uid)
+            return NotSent(f"{type(error).__name__} in our own code")
+
+    async def _taken_by(
+        self, merchant_uid: str, records: Sequence[PaymentRecord]
+    ) -> NotSent | Misconfigured | None:
+        named = await self.database.run(
+            lambda connection: hints.attempt_named(connection, merchant_uid)
+        )
+        if named is None:
+            return None
+        match judge(named.claim.expectation, records):
+            case Declined() | NoRecord():
+                return None
+            case StillUnresolved(cause):
+                return NotSent(f"what PortOne charged before has not ended: {cause}")
+            case Conflict(cause):
+                # A person's, once it has been found so often enough.
+                return Misconfigured(cause, FaultScope.REQUEST)
+            case Paid() as paid:
+                now = self.clock.now()
+                await self.settle(settle(named.claim, paid, self.rules.dunning, now))
+                return NotSent("PortOne has charged it by itself after all")
 
 
 async def _without_revived(

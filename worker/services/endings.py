@@ -13,7 +13,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -29,25 +29,39 @@ from shared.billing.invoice import InvoiceStatus
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.money import Price
 from shared.billing.refund import RefundCause
+from shared.billing.reserving import ReservationStatus
 from shared.billing.rules import InquiryPolicy
 from shared.clock import Clock
-from shared.db import claims, endings, invoices, outbox, payments, remains
+from shared.db import (
+    claims,
+    endings,
+    invoices,
+    outbox,
+    payments,
+    remains,
+    reserved_periods,
+    stranded,
+)
 from shared.db.endings import Due, Ending, Wish
 from shared.db.engine import Database
 from shared.db.invoices import Closing
 from shared.db.remains import EndPayment, OpenInvoice
+from shared.db.stranded import Returning
 from worker.services.refund_requests import RefundRequest, request_refund
 
 log = structlog.get_logger(__name__)
 
 ENDED, CLOSED, AWAITED, RESERVED = "ended", "closed", "awaited", "reserved"
+_CANCELED = "the subscription is canceled"
 
 
 class Reservations(Protocol):
     """Whoever keeps what is planned with billing keys."""
 
-    async def revoke_schedules(self, customer_uid: str) -> StillUnresolved | None:
-        """Revoke every reservation of a billing key; None once there is none."""
+    async def revoke_schedules(
+        self, customer_uid: str, merchant_uids: Sequence[str] | None = None
+    ) -> StillUnresolved | None:
+        """Revoke reservations of a billing key, all or those named; None once none waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,8 @@ class EndSubscriptions:
     gateway: Reservations
     clock: Clock
     policy: InquiryPolicy
+    # How long PortOne has to book what was reserved.
+    settle_delay: timedelta
 
     async def __call__(self, subscription_ids: Sequence[UUID]) -> list[str]:
         """Return what became of each that there was anything to do for, for people."""
@@ -65,6 +81,7 @@ class EndSubscriptions:
             lambda connection: endings.due(connection, subscription_ids, self.clock.now())
         )
         reserved = await self._revoke({item.customer_uid for item in due if item.customer_uid})
+        await self._revoke_begun([item.subscription_id for item in due])
         return [await self._work(item, reserved) for item in due]
 
     async def _revoke(self, customer_uids: Collection[str]) -> dict[str, StillUnresolved]:
@@ -75,6 +92,22 @@ class EndSubscriptions:
             for uid, answer in zip(customer_uids, answers, strict=True)
             if answer is not None
         }
+
+    async def _revoke_begun(self, subscription_ids: Sequence[UUID]) -> None:
+        """Have revoked what PortOne may still execute of periods that have begun.
+
+        Whether that came in time is read by the inquiry of the attempt.
+        """
+        pending = await self.database.run(
+            lambda connection: reserved_periods.still_to_come(
+                connection, subscription_ids, self.clock.now()
+            )
+        )
+        for customer_uid, merchant_uids in pending.items():
+            try:
+                await self.gateway.revoke_schedules(customer_uid, merchant_uids)
+            except Exception:
+                log.exception("revocation_failed")
 
     async def _revoke_one(self, customer_uid: str) -> StillUnresolved | None:
         try:
@@ -104,12 +137,14 @@ class EndSubscriptions:
             return CLOSED
         canceled_at = ending.canceled_at
         ends = ending.is_due(now)
+        if not ends and ending.status is not SubscriptionStatus.CANCELED:
+            return AWAITED
+        if not await self._let_go(connection, ending, now):
+            return RESERVED
         if ends and ending.wish is not None:
             canceled_at = ending.wish.cancel_at
             await endings.end(connection, subscription_id)
             await outbox.write(connection, [_canceled(subscription_id, ending.wish, now)])
-        elif ending.status is not SubscriptionStatus.CANCELED:
-            return AWAITED
         await self._void(connection, subscription_id, held, now)
         # Before the payments are read: whatever is paid later than this was open here.
         is_open = await remains.anything_open(connection, subscription_id)
@@ -118,6 +153,28 @@ class EndSubscriptions:
             await endings.close(connection, subscription_id, now)
             return CLOSED
         return ENDED if ends else AWAITED
+
+    async def _let_go(self, connection: AsyncConnection, ending: Ending, now: datetime) -> bool:
+        """Say whether nothing is reserved for a subscription any more, and see to it if not.
+
+        What PortOne has executed all the same becomes an invoice like any other: its result is
+        read, and what was paid for a period that does not come is given back. Where nobody has
+        asked for the end, whoever looks at reservations does so.
+        """
+        subscription_id = ending.subscription_id
+        live = (await reserved_periods.hold(connection, [subscription_id])).get(subscription_id)
+        if live is None:
+            return True
+        if live.status is ReservationStatus.EXECUTED:
+            if ending.wish is None:
+                return False
+            become = ReservationStatus.COLLECTED
+            await stranded.bill(connection, live, self.settle_delay, now, become)
+            return True
+        asked = await reserved_periods.recall(
+            connection, [subscription_id], "the subscription ends", now
+        )
+        return live.status is ReservationStatus.PLANNED and not asked
 
     async def _void(
         self, connection: AsyncConnection, subscription_id: UUID, held: Sequence[int], now: datetime
@@ -142,7 +199,7 @@ class EndSubscriptions:
             connection, [invoice.attempt_id for invoice in void if invoice.attempt_id is not None]
         )
         await invoices.close_without_call(
-            connection, [_voided(subscription_id, invoice, now) for invoice in void], now
+            connection, [voided(subscription_id, invoice, _CANCELED, now) for invoice in void], now
         )
 
 
@@ -206,11 +263,14 @@ def _canceled(subscription_id: UUID, wish: Wish, now: datetime) -> Event:
     )
 
 
-def _voided(subscription_id: UUID, invoice: OpenInvoice, now: datetime) -> Closing:
+def voided(
+    subscription_id: UUID, invoice: OpenInvoice | Returning, message: str, now: datetime
+) -> Closing:
+    """Return the end of an open invoice that nobody is going to pay."""
     return Closing(
         invoice.invoice_id,
         InvoiceStatus.VOID,
-        "the subscription is canceled",
+        message,
         Event(
             EventName.INVOICE_VOIDED,
             subscription_id,

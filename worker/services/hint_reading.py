@@ -35,7 +35,7 @@ from shared.billing.window import (
     judge_window,
 )
 from shared.clock import Clock
-from shared.db import dead_letters, hints, outbox, payments, windows
+from shared.db import dead_letters, hints, outbox, payments, schedules, windows
 from shared.db.engine import Database
 from shared.db.hints import UNRECOGNIZED, Hint, NamedAttempt
 from shared.db.payments import Adoption
@@ -64,7 +64,12 @@ class Faulty:
     cause: str
 
 
-Subject: TypeAlias = Kept | Window | NamedAttempt | Faulty | None
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A charge of PortOne's that we have reserved, whose period has not begun here yet."""
+
+
+Subject: TypeAlias = Kept | Window | NamedAttempt | Reserved | Faulty | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +113,14 @@ class ReadHints:
             return await self._again(hint, "the gateway shows another payment", answered=False)
         return await self._conclude(hint, record)
 
-    async def _conclude(self, hint: Hint, record: PaymentRecord) -> str:
+    async def _conclude(  # noqa: PLR0911 - a decision table, one row a return
+        self, hint: Hint, record: PaymentRecord
+    ) -> str:
         """End a reading by what the gateway's record is about."""
         if hint.command_id is not None and record.merchant_uid != hint.merchant_uid:
             finding = NotConfirmed("the payment is of another merchant_uid")
             return await self._end(hint, finding.cause, _rejected(hint, finding, self.clock.now()))
-        subject = await self.database.run(lambda connection: _subject(connection, record))
+        subject = await self.database.run(lambda connection: subject_of(connection, record))
         match subject:
             case Kept(payment_id):
                 return await self._compare(hint, record, payment_id)
@@ -124,6 +131,9 @@ class ReadHints:
             case Faulty(cause):
                 log.error("hint_impossible", hint_id=hint.id, fault=cause)
                 return await self._again(hint, cause, answered=False)
+            case Reserved():
+                # The inquiry reads it once its period has begun here, too.
+                return await self._end(hint, "left to the reservation")
             case None:
                 return await self._disown(hint, record, "nobody here has asked for the payment")
 
@@ -328,7 +338,7 @@ class ReadHints:
         )
 
 
-async def _subject(connection: AsyncConnection, record: PaymentRecord) -> Subject:
+async def subject_of(connection: AsyncConnection, record: PaymentRecord) -> Subject:
     """Return what of ours the gateway's record is about."""
     payment_id = await payments.of_imp_uid(connection, record.imp_uid)
     if payment_id is not None:
@@ -336,9 +346,12 @@ async def _subject(connection: AsyncConnection, record: PaymentRecord) -> Subjec
     if stored := await windows.named(connection, record.merchant_uid):
         return stored.window
     try:
-        return await hints.attempt_named(connection, record.merchant_uid)
+        named = await hints.attempt_named(connection, record.merchant_uid)
     except BillingError as error:
         return Faulty(str(error))
+    if named is None and await schedules.is_reserved(connection, record.merchant_uid):
+        return Reserved()
+    return named
 
 
 def _holds_money(record: PaymentRecord) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.billing.attempt import Question
 from shared.billing.collection import after_inquiry
 from shared.billing.inquiry import Finding, NoRecord, StillUnresolved, judge
+from shared.billing.reserving_rules import unpaid_reservation
 from shared.billing.rules import CollectionRules
 from shared.clock import Clock
 from shared.db import dead_letters, inquiries
@@ -70,13 +71,14 @@ class InquireAttempts:
         expected = question.claim.expectation
         try:
             answer = await self.gateway.records_of(expected.merchant_uid)
+            finding = answer if isinstance(answer, StillUnresolved) else judge(expected, answer)
+            if isinstance(finding, NoRecord) and expected.is_reserved:
+                held = await self.gateway.scheduled(expected.merchant_uid)
+                finding = unpaid_reservation(held)
         except Exception as error:
             # A fault of ours: the attempt keeps its deadline, and the others their answers.
             log.exception("inquiry_failed", attempt_id=question.claim.attempt_id)
             return StillUnresolved(f"{type(error).__name__} in our own code")
-        if isinstance(answer, StillUnresolved):
-            return answer
-        finding = judge(expected, answer)
         if isinstance(finding, NoRecord) and not self.silence_proves:
             return StillUnresolved("no record shown, which proves nothing of a test channel")
         return finding

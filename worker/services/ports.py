@@ -1,6 +1,6 @@
 """What the services need of the gateway, in their own words."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
@@ -11,6 +11,8 @@ from shared.billing.inquiry import PaymentRecord, StillUnresolved
 from shared.billing.outcome import Outcome
 from shared.billing.refund import RefundClaim, RefundOutcome, Requester
 from shared.billing.refunding import RefundMove
+from shared.billing.reservation import ScheduledPayment, ScheduleOutcome, ScheduleStatus
+from shared.billing.reserving import Reservation
 from shared.billing.window import KeyHeld, Prepared
 from shared.db.deliveries import Parcel
 from shared.db.outbox import StoredEvent
@@ -28,12 +30,18 @@ class ChargeGateway(Protocol):
         the send window after it is over, nothing may leave.
         """
 
+    async def records_of(self, merchant_uid: str) -> Sequence[PaymentRecord] | StillUnresolved:
+        """Return every record under a ``merchant_uid``, oldest first, or why nobody could say."""
+
 
 class RecordsGateway(Protocol):
     """Whoever can say what the gateway holds."""
 
     async def records_of(self, merchant_uid: str) -> Sequence[PaymentRecord] | StillUnresolved:
         """Return every record under a ``merchant_uid``, oldest first, or why nobody could say."""
+
+    async def scheduled(self, merchant_uid: str) -> ScheduledPayment | StillUnresolved | None:
+        """Return a reservation, None if the gateway knows of none, or why nobody could say."""
 
 
 class Settle(Protocol):
@@ -74,6 +82,23 @@ class CountDeliveries(Protocol):
         """Forget the deliveries of a message, for whoever worked it lives."""
 
 
+class ReservationGateway(Protocol):
+    """Whoever can be asked to charge by itself at an instant, to say so, and to let it be."""
+
+    async def schedule(
+        self, reservation: Reservation, *, use_confirmation_on: date | None, claimed_at_s: float
+    ) -> ScheduleOutcome:
+        """Request one reservation and return how it ended; never requests a second by itself."""
+
+    async def scheduled(self, merchant_uid: str) -> ScheduledPayment | StillUnresolved | None:
+        """Return a reservation, None if the gateway knows of none, or why nobody could say."""
+
+    async def revoke_schedules(
+        self, customer_uid: str, merchant_uids: Sequence[str] | None = None
+    ) -> StillUnresolved | None:
+        """Revoke reservations of a billing key, all or those named; None once none waits."""
+
+
 class RefundGateway(Protocol):
     """Whoever can give money back, and show what became of it."""
 
@@ -103,3 +128,33 @@ class KeyGateway(Protocol):
 
     async def prepare(self, merchant_uid: str, amount: int) -> Prepared | StillUnresolved:
         """Register the amount of a window beforehand; harmless to repeat."""
+
+
+class BookGateway(Protocol):
+    """Whoever can show all that the gateway booked."""
+
+    def payments_in(self, since: datetime, until: datetime) -> AsyncIterator[PaymentRecord]:
+        """Return every payment whose status is of ``[since, until)``, or raise in the midst."""
+
+
+class RecoveryGateway(Protocol):
+    """Whoever can show all that the gateway booked and will book, and what of it goes on."""
+
+    def payments_in(self, since: datetime, until: datetime) -> AsyncIterator[PaymentRecord]:
+        """Return every payment whose status is of ``[since, until)``, or raise in the midst."""
+
+    def schedules_in(
+        self, since: datetime, until: datetime, status: ScheduleStatus | None = None
+    ) -> AsyncIterator[ScheduledPayment]:
+        """Return every reservation whose instant is of ``[since, until)``, or raise."""
+
+    async def records_of(self, merchant_uid: str) -> Sequence[PaymentRecord] | StillUnresolved:
+        """Return every record under a ``merchant_uid``, oldest first, or why nobody could say."""
+
+    async def payment(self, imp_uid: str) -> PaymentRecord | StillUnresolved | None:
+        """Return a payment, None if the gateway says there is none, or why nobody could say."""
+
+    async def revoke_schedules(
+        self, customer_uid: str, merchant_uids: Sequence[str] | None = None
+    ) -> StillUnresolved | None:
+        """Revoke reservations of a billing key, all or those named; None once none waits."""

@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.billing.installation import Proof
 from shared.billing.outcome import Unknown
 from shared.billing.refund import RefundClaim, RefundOutcome
 from shared.billing.refunding import RefundMove, after_refund_send, refuse_unsent
@@ -25,6 +26,7 @@ from shared.clock import Clock
 from shared.db import refund_moves, refunds
 from shared.db.engine import Database
 from shared.db.refunds import DueRefunds
+from shared.jobs.marks import NO_MARKS, Marks
 from worker.services.ports import RefundGateway, SettleRefund
 from worker.services.refund_settlement import bury
 
@@ -51,21 +53,28 @@ class SendRefunds:
     settle: SettleRefund
     clock: Clock
     rules: CollectionRules
+    marks: Marks = NO_MARKS
 
     async def __call__(self, refund_ids: Sequence[int]) -> list[str]:
         """Return the name of every ending, for people."""
+        # Remembered before the rows are read: see ``standing``.
+        proof = await self.marks.proof()
         # Read before the claim is written, so that the fence never outlives the lease.
         claimed_at_s = self.clock.boot_s()
-        batch = await self.database.run(lambda connection: self._claim(connection, refund_ids))
+        batch = await self.database.run(
+            lambda connection: self._claim(connection, refund_ids, proof)
+        )
         endings = await asyncio.gather(
             *(self._give_back(claim, claimed_at_s) for claim in batch.claims)
         )
         return [*(f"{move.status} unsent" for move in batch.unsent), *endings]
 
-    async def _claim(self, connection: AsyncConnection, refund_ids: Sequence[int]) -> Batch:
+    async def _claim(
+        self, connection: AsyncConnection, refund_ids: Sequence[int], proof: Proof
+    ) -> Batch:
         """Claim what is to be sent and end what no longer fits, in one transaction."""
         now = self.clock.now()
-        due = await refunds.lock_due(connection, refund_ids, now)
+        due = await refunds.lock_due(connection, refund_ids, now, proof)
         if due.faulty:
             log.error("refund_impossible", faults=dict(due.faulty))
             await refunds.postpone(connection, due.faulty, now + _POSTPONED_FOR)

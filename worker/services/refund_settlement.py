@@ -102,7 +102,8 @@ async def _call_for_late_ones(
     lost = {_refund(move): move for move in wave if _is_done(move) and _refund(move) not in won}
     if not lost:
         return
-    for refund_id, status in (await refund_moves.standing(connection, list(lost))).items():
+    imp_uids = {refund_id: move.claim.imp_uid for refund_id, move in lost.items()}
+    for refund_id, status in (await refund_moves.standing(connection, imp_uids)).items():
         if status in _ENDED_UNDONE:
             move = lost[refund_id]
             await bury(

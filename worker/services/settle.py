@@ -14,6 +14,7 @@ from shared.billing.collection import Move, park, send_again_later, within
 from shared.billing.key_change import UNPAID, overtaken
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.outcome import FaultScope, Misconfigured
+from shared.billing.recovery import CLOCKS_AGREE
 from shared.billing.rules import CollectionRules
 from shared.clock import Clock
 from shared.db import (
@@ -21,7 +22,9 @@ from shared.db import (
     billing_keys,
     dead_letters,
     endings,
+    installation,
     invoices,
+    lost_charges,
     moves,
     payments,
     subscriptions,
@@ -33,6 +36,8 @@ from worker.services.settling import hold_for_longest, together_or_apart, waves
 
 log = structlog.get_logger(__name__)
 
+# After these the gateway holds money under the name of a claim, or may.
+_MAY_HAVE_MOVED = frozenset({AttemptStatus.PAID, AttemptStatus.UNKNOWN})
 # A definite end that says no money came; if the gateway says later that it did, a person is called.
 _CANCELED = SubscriptionStatus.CANCELED
 _ENDED_UNPAID = frozenset({AttemptStatus.DECLINED, AttemptStatus.METHOD_DEAD, AttemptStatus.VOID})
@@ -127,6 +132,7 @@ async def _write_wave(connection: AsyncConnection, wave: Sequence[Move], now: da
     won = [move for move in wave if move.claim.attempt_id in applied.won]
     await _change_subscriptions(connection, won, now)
     late = await _late_payments(connection, wave, applied.won, now)
+    await _hold_if_set_back(connection, wave, applied.won, now)
     for letter in [*_letters(won, applied.stray_payments), *late]:
         log.error("dead_letter", attempt_id=letter.attempt_id, cause=letter.cause)
         await dead_letters.bury_attempt(connection, letter)
@@ -187,7 +193,8 @@ async def _late_payments(
         return []
     letters = []
     kept: list[NewPayment] = []
-    for attempt_id, (status, imp_uid) in (await moves.standing(connection, list(lost))).items():
+    uids = {attempt_id: move.claim.merchant_uid for attempt_id, move in lost.items()}
+    for attempt_id, (status, imp_uid) in (await moves.standing(connection, uids)).items():
         move = lost[attempt_id]
         if status in _ENDED_UNPAID:
             letters.append(_letter(move, f"paid at the gateway after it had ended as {status}"))
@@ -200,6 +207,31 @@ async def _late_payments(
         await payments.add(connection, kept)
         await endings.reopen(connection, [letter.attempt_id for letter in letters])
     return letters
+
+
+async def _hold_if_set_back(
+    connection: AsyncConnection, wave: Sequence[Move], won: frozenset[int], now: datetime
+) -> None:
+    """Stop everything where a claim of ours is gone that may have moved money.
+
+    It was committed before its charge left, and nobody deletes attempts: so the database was set
+    back meanwhile. This is seen even where less was lost than lies between two marks.
+    """
+    lost = {
+        move.claim.merchant_uid: move.claim.claimed_at
+        for move in wave
+        if move.claim.attempt_id not in won and move.attempt_status in _MAY_HAVE_MOVED
+    }
+    if not lost:
+        return
+    there = await lost_charges.known(connection, sorted(lost))
+    if gone := sorted(lost - there.keys()):
+        cause = f"the claim of {gone[0]} was committed and is gone"
+        if await installation.hold(connection, cause, now):
+            log.error("database_restored", cause=cause)
+        # Whoever slept before it answered may have claimed long before the last mark.
+        since = min(lost[each] for each in gone) - CLOCKS_AGREE
+        await installation.recover_since(connection, since)
 
 
 def _payment(move: Move, now: datetime) -> NewPayment:

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.billing.events import Json
 from shared.billing.money import Price
-from shared.db import agreement_writes
+from shared.db import agreement_writes, reserved_periods
 from shared.db.agreement_writes import NewPrice
 from shared.jobs.life_commands import ChangePrice
 from worker.services.commanding import CommandRefusedError
@@ -49,6 +49,8 @@ class ChangeProductPrice:
         changes = await agreement_writes.schedule_price(
             connection, new, self.rules.price_notice, now
         )
+        cause = "price.change: revoked, before anything else"
+        await reserved_periods.recall_product(connection, command.product, at, cause, now)
         return {
             "product": command.product,
             "effective_at": at.isoformat(),
