@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from shared.billing.calendar import Interval, IntervalUnit
+from shared.db.invariants import INVARIANTS
 from tests.support.system import System, ready
 
 DAILY = Interval(IntervalUnit.DAY)
@@ -52,6 +53,7 @@ def test_a_beat_that_stood_still_for_three_periods_catches_up_by_the_policy(
     assert system.value("SELECT count(*) FROM events WHERE name = 'period.skipped'") == skipped
 
 
+@pytest.mark.parametrize("system", [{"DALMADA_CHECK_INTERVAL_S": "1"}], indirect=True)
 def test_of_two_beats_one_ticks_and_the_other_takes_over(system: System) -> None:
     ready(system.scan_worker())
     first = system.beat()
@@ -70,6 +72,9 @@ def test_of_two_beats_one_ticks_and_the_other_takes_over(system: System) -> None
     assert system.verdict().clean
     # Until it led, the second beat sent nothing.
     assert "Sending due task" not in second.output().split("beat_leads")[0]
+    # The other one has the invariants looked at, too; all of them hold.
+    held = "SELECT count(*) FROM invariant_checks WHERE findings = '[]'"
+    system.wait(lambda: system.value(held) == len(INVARIANTS), "the invariants are looked at")
 
 
 def test_a_leader_that_was_paused_past_its_lease_does_no_harm(system: System) -> None:

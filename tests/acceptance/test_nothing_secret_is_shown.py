@@ -302,6 +302,8 @@ def _entries(client: "redis.Redis", key: str) -> Iterator[object]:
         "set": lambda: client.smembers(key),
         "zset": lambda: client.zrange(key, 0, -1),
         "stream": lambda: client.xrange(key),
+        # A queue that a worker has emptied since it was listed.
+        "none": list,
     }
     yield from read[str(client.type(key))]()
 

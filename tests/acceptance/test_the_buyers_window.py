@@ -114,7 +114,11 @@ class Merchant:
         window.click("#approve")
         window.wait_for_selector("body#window[data-state=ended]")
         self._keep(window, f"{picture}-done")
-        window.click("#return")
+        # The window closes itself within the click, so the click is not waited for: a driver that
+        # waits for it may see its page vanish meanwhile.
+        window.click("#return", trial=True)
+        with window.expect_event("close"):
+            window.evaluate("setTimeout(() => document.querySelector('#return').click())")
         page.wait_for_selector("#answer[data-source=callback]")
         self._keep(page, f"{picture}-shop")
         answer: dict[str, Any] = json.loads(page.inner_text("#result"))

@@ -34,8 +34,11 @@ from shared.billing.refund import (
     Refused,
 )
 from shared.billing.refunding import after_refund_inquiry, after_refund_send, refuse_unsent
+from shared.billing.reserving import ASKED_ABOUT, ReservationStatus
+from shared.billing.reserving_rules import after_look, after_request
 from shared.billing.rules import CollectionRules
 from tests.unit.billing import made, refunds
+from tests.unit.billing.reservations import POLICY, held_of, outcomes_of, reservation
 
 _UNMOVED = (
     NotSent("no byte left"),
@@ -125,3 +128,21 @@ def attempt_edges() -> set[tuple[AttemptStatus, AttemptStatus]]:
     """What the rules move attempts to, out of the two statuses that wait for the gateway's word."""
     targets = {move.attempt_status for move in attempt_moves()}
     return set(product((AttemptStatus.CLAIMED, AttemptStatus.UNKNOWN), targets))
+
+
+def reservation_edges() -> set[tuple[ReservationStatus, ReservationStatus]]:
+    """What PortOne's words move reservations to, out of every status that it is asked about."""
+    found: set[tuple[ReservationStatus, ReservationStatus]] = set()
+    for age, send, silent in product(_AGES, _SENDS, (0, 99)):
+        for status in ASKED_ABOUT:
+            seen = reservation(
+                status, claimed_at=made.NOW - age, send_number=send, no_records=silent
+            )
+            moves = [after_look(seen, held, made.RULES, POLICY, made.NOW) for held in held_of(seen)]
+            if status is ReservationStatus.CLAIMED:
+                moves += [
+                    after_request(seen, outcome, made.RULES, POLICY, made.NOW)
+                    for outcome in outcomes_of(seen)
+                ]
+            found |= {(status, move.status) for move in moves}
+    return found

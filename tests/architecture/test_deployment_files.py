@@ -20,6 +20,7 @@ from tornado.options import options
 from deploy.launcher.environment import Environment
 from deploy.launcher.stack import Stack, charge_worker, command_worker, scan_worker
 from deploy.launcher.terminal import Terminal
+from scheduler.metrics import MetricsSettings
 from shared.config import ReceiverSettings, Settings
 from shared.jobs import contracts
 from shared.jobs.celery_settings import celery_settings
@@ -120,7 +121,7 @@ class TestCommands:
             assert unknown_options(subcommand, ["--withuot=x"]) == ["--withuot=x"]
 
     def test_every_process_of_the_local_stack_is_a_service(self) -> None:
-        # Beat, the workers, Flower, the receiver, the sandbox and the migration.
+        # Beat, the workers, Flower, the receiver, the sandbox and the migration; metrics beside.
         applications = {tuple(argv[2:4]) for argv in celery_commands.values()}
         assert applications == {
             ("scheduler.app", "beat"),
@@ -131,6 +132,7 @@ class TestCommands:
         assert commands["migrate"][1:] == ["-m", "shared.db.migrate", "upgrade"]
         assert commands["sandbox"][1:3] == ["-m", "deploy.sandbox"]
         assert commands["receiver"][1:3] == ["-m", "worker.receiver"]
+        assert commands["metrics"][1:3] == ["-m", "scheduler.metrics"]
         assert commands["dalmada"][0] == "dalmada"
 
     def test_every_queue_has_a_worker(self) -> None:
@@ -188,7 +190,7 @@ class TestHardening:
         with_a_way_out = {
             name for name, service in services.items() if open_ones & set(service["networks"])
         }
-        assert with_a_way_out == {"charge", "command", "receiver", "sandbox", "flower"}
+        assert with_a_way_out == {"charge", "command", "receiver", "metrics", "sandbox", "flower"}
 
     def test_who_faces_the_internet_is_given_the_broker_and_no_other_secret(self) -> None:
         receiver = services["receiver"]
@@ -199,6 +201,13 @@ class TestHardening:
         assert [name for name in given if name.endswith(("_URL", "_KEY", "_SECRET"))] == [
             "DALMADA_REDIS_URL"
         ]
+
+    def test_who_tells_figures_is_given_no_secret_of_the_gateways(self) -> None:
+        metrics = services["metrics"]
+        assert "env_file" not in metrics
+        fields = {f"DALMADA_{name.upper()}" for name in MetricsSettings.model_fields}
+        assert set(metrics["environment"]) <= fields
+        assert not any("PORTONE" in name for name in metrics["environment"])
 
     @pytest.mark.parametrize("name", WORKERS)
     def test_a_worker_may_end_its_requests_before_it_is_killed(self, name: str) -> None:

@@ -10,17 +10,32 @@ from typing import Any
 
 import pytest
 
-from shared.billing import attempt, change, invoice, lifecycle, refund, subscription, window
+from shared.billing import (
+    attempt,
+    change,
+    invoice,
+    lifecycle,
+    refund,
+    reserving,
+    subscription,
+    window,
+)
 from shared.billing.attempt import AttemptStatus
 from shared.billing.change import ChangeStatus
 from shared.billing.invoice import InvoiceStatus
 from shared.billing.lifecycle import SubscriptionStatus
 from shared.billing.refund import RefundStatus
+from shared.billing.reserving import ReservationStatus
 from shared.billing.subscription import BillingKeyStatus
 from shared.db import changes
 from tests.architecture.checkout import CHECKOUT, read
 from tests.architecture.messages_page import blocks
-from tests.architecture.moves_by_rules import attempt_edges, attempt_moves, refund_moves
+from tests.architecture.moves_by_rules import (
+    attempt_edges,
+    attempt_moves,
+    refund_moves,
+    reservation_edges,
+)
 from tests.architecture.moves_in_sql import Written, written
 
 PAGE = "docs/state-machines.md"
@@ -89,6 +104,15 @@ MACHINES = (
         window.WindowStatus,
         window.WINDOW_BEGINNINGS,
         edges_of(window.WINDOW_TRANSITIONS),
+    ),
+    Machine(
+        "Reservation",
+        "reservations",
+        ReservationStatus,
+        reserving.RESERVATION_BEGINNINGS,
+        edges_of(reserving.RESERVATION_TRANSITIONS),
+        # Locked in a query of its own that asks for planned ones.
+        unread={("reservations", "claimed"): frozenset({ReservationStatus.PLANNED})},
     ),
     Machine(
         "Agreement change",
@@ -211,6 +235,21 @@ def test_refunds_move_by_the_rules_and_the_sql_as_the_table_says() -> None:
     # The same of money that went back (``refund_moves.apply_moves``).
     money = {(before, RefundStatus.DONE) for before in refund.REFUND_UNSETTLED}
     assert same(set(refund_moves()) | money) | by_sql(machine) == machine.edges
+
+
+def test_reservations_move_by_the_rules_and_the_sql_as_the_table_says() -> None:
+    (machine,) = (each for each in MACHINES if each.title == "Reservation")
+    planned, revoking = ReservationStatus.PLANNED, ReservationStatus.REVOKING
+    recalled = {(before, revoking) for before in reserving.REVOCABLE}
+    recalled.add((planned, ReservationStatus.REVOKED))
+    # Nobody bills a period whose reservation is being revoked, and what was only planned is
+    # recalled before (``reserved_periods.REVOKING``, ``scans.renew``).
+    handed = {
+        (before, ReservationStatus.COLLECTED)
+        for before in (reserving.LIVE | reserving.ATTEMPTED) - {planned, revoking}
+    }
+    handed.add((ReservationStatus.EXECUTED, ReservationStatus.RETURNING))
+    assert same(reservation_edges() | recalled | handed) | by_sql(machine) == machine.edges
 
 
 def test_invoices_move_by_the_rules_and_the_sql_as_the_table_says() -> None:

@@ -131,7 +131,11 @@ class OursPlaying:
             async with database.transaction() as connection:
                 await subscriptions.add(connection, some, self._clock.now())
         renew = RenewSubscriptions(
-            database, self._clock, self._settings.renewal_policies, len(new) + 1
+            database,
+            self._clock,
+            self._settings.renewal_policies,
+            len(new) + 1,
+            self._settings.collection_rules.leases.settle_delay,
         )
         return await renew()
 

@@ -113,10 +113,10 @@ def _replay(url: str, scenario: Scenario, deaths: Sequence[int], console: Consol
 
 
 def _show(report: Report, console: Console) -> None:
-    table = Table("scenario", *(("points", "pairs", "lives", "lives/s", "violations")))
+    table = Table("scenario", *(("points", "pairs", "lives", "anew", "lives/s", "violations")))
     for result in report.results:
         pace = f"{result.lives / max(result.seconds, 0.001):.1f}"
-        numbers = result.points, result.pairs, result.lives, pace, result.found
+        numbers = (result.points, result.pairs, result.lives, result.anew, pace, result.found)
         table.add_row(result.name, *(str(number) for number in numbers))
     console.print(table)
     for result in report.results:

@@ -191,6 +191,8 @@ async def _over(life: Life, scenario: Scenario, outlook: Outlook, until: datetim
     back = [at for at, _ in installation.broker.unacknowledged.values()]
     waits = [(at - installation.now).total_seconds() for at in due.values()]
     waits += [at - installation.host.loop.time() for at in back]
+    if life.wakes_at is not None and life.wakes_at > installation.now:
+        waits.append((life.wakes_at - installation.now).total_seconds())
     if all(life.is_about_scans):
         # Beat's own interval: the scan that was ticked found nothing to do yet.
         waits = [max(wait, installation.settings.scan_interval_s) for wait in waits]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
+from typing import Final
 
 from tests.simulation.seam import CHECKOUT, DECIDING
 
@@ -22,11 +23,57 @@ _METHODS: Mapping[str, frozenset[str] | None] = {
 }
 _CALLED = frozenset({"enqueue", "post", "publish"})
 # Ports that stay inside: ours settle in groups, a clock is read, an ending is looked at.
-_INSIDE = frozenset({"Settle", "SettleRefund", "Clock", "Holding"})
+_INSIDE = frozenset({"Settle", "SettleRefund", "Clock", "Holding", "Watch"})
 _PORTS_BESIDE = ("shared/jobs/enqueue.py", "shared/clock.py")
 
+# Of a database that was set back; whoever recovers it dies before and after every transaction in
+# tests/integration/services/test_recover.py.
+_RECOVERY: Final = (
+    "worker.services.recover:Recover.begin · self.database.run",
+    "worker.services.recover:Recover.adopt · self.database.run",
+    "worker.services.recover:Recover.finish · self.database.run",
+    "worker.services.recover:Recover._book · self.gateway.payments_in",
+    "worker.services.recover:Recover._revoke · self.gateway.schedules_in",
+    "worker.services.recover:Recover._revoke · self.database.run",
+    "worker.services.recover:Recover._revoke · self.gateway.revoke_schedules",
+    "worker.services.recover:Recover._compare · self.database.run",
+    "worker.services.recover:Recover._is_kept · self.database.run",
+    "worker.services.recover:Recover._read · self.database.run",
+    "worker.services.recover_attempts:AdoptAttempts.__call__ · self.database.run",
+    "worker.services.recover_attempts:AdoptAttempts._records · self.gateway.records_of",
+    "worker.services.recover_attempts:AdoptAttempts._adopt · self.database.run",
+    "worker.services.recover_attempts:AdoptAttempts._ended · self.database.run",
+    "worker.services.recover_attempts:AdoptAttempts._stop · self.database.run",
+    "worker.services.recover_refunds:AdoptRefunds.__call__ · self.gateway.payment",
+    "worker.services.recover_refunds:AdoptRefunds.__call__ · self.database.run",
+)
+# What is asked of the database as a whole, and may break off anywhere: the next tick asks again.
+_MARKS: Final = (
+    "scheduler.scans.mark:MarkDatabase.__call__ · self.database.run",
+    "scheduler.scans.mark:MarkDatabase.__call__ · self.enqueue",
+    "worker.services.proof:ProveDatabase._prove · self.database.run",
+    "worker.services.proof:ProveDatabase._ask · self.database.run",
+    "worker.services.proof:ProveDatabase._lost · self.gateway.payments_in",
+    "worker.services.proof:ProveDatabase._unknown_of · self.database.run",
+)
+
 # Steps that no life can pass, each with the reason; one that is passed all the same is named.
-EXEMPT: Mapping[str, str] = {}
+EXEMPT: Mapping[str, str] = {
+    "worker.services.forecast_verify:VerifyForecasts.__call__ · self.database.transaction": (
+        "an operator's question, which writes nothing"
+    ),
+    "worker.services.channel_check:CheckChannels.__call__ · self.gateway.channels": (
+        "a question of the process as it starts, which changes nothing wherever it breaks off"
+    ),
+    "worker.services.reconcile:_Comparison._stage · self.gateway.payments_in": (
+        "a list that a loop reads: each of its pages is a point, and the loop is where it is passed"
+    ),
+    "worker.services.survey:SurveySchedules.__call__ · self.gateway.schedules_in": (
+        "a list that a loop reads: each of its pages is a point, and the loop is where it is passed"
+    ),
+    **dict.fromkeys(_RECOVERY, "no life has a database that was set back"),
+    **dict.fromkeys(_MARKS, "no life has a mark, which is of a database and not of its rows"),
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)

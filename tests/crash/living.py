@@ -37,7 +37,7 @@ async def _subscription(life: Life) -> UUID | None:
     return rows[0].id if rows else None
 
 
-def _asked(contract: type[Command], *, needs: str = "true", **given: Any) -> Deed:
+def asked(contract: type[Command], *, needs: str = "true", **given: Any) -> Deed:
     """Return the deed of a command about the one subscription, once a condition holds of it.
 
     Args:
@@ -117,7 +117,7 @@ async def _ended_later(life: Life) -> bool:
     return True
 
 
-_PAUSED = "s.status = 'paused'"
+PAUSED = "s.status = 'paused'"
 # Before that a resumption has the period billed whole, which is as right.
 _SKIPPED = (
     "s.status = 'paused' AND EXISTS (SELECT FROM events e"
@@ -146,7 +146,7 @@ _WEEKLY: Mapping[str, Any] = {"interval": "week", "interval_count": 1}
 LIVING = (
     Scenario(
         "trial, agreed to",
-        [started(trial_days=2), _asked(RecordConsent, **_CONVERSION)],
+        [started(trial_days=2), asked(RecordConsent, **_CONVERSION)],
         days=5,
     ),
     Scenario("trial, not agreed to", [started(trial_days=2)], days=5),
@@ -156,37 +156,37 @@ LIVING = (
     ),
     after_payment(
         "pause that keeps the calendar, resumed",
-        [_asked(PauseSubscription, **_WISH), _asked(ResumeSubscription, needs=_PAUSED)],
+        [asked(PauseSubscription, **_WISH), asked(ResumeSubscription, needs=PAUSED)],
         days=40,
     ),
     after_payment(
         "pause over a renewal, resumed by itself",
-        [_asked(PauseSubscription, resume_at=_in_days(40), **_WISH)],
+        [asked(PauseSubscription, resume_at=_in_days(40), **_WISH)],
         days=75,
     ),
     after_payment(
         "pause that keeps the time, resumed by itself",
-        [_asked(PauseSubscription, keeps="time", resume_at=_in_days(10), **_WISH)],
+        [asked(PauseSubscription, keeps="time", resume_at=_in_days(10), **_WISH)],
         days=50,
     ),
     after_payment(
         "pause from the next renewal on",
         [
-            _asked(PauseSubscription, when="period_end", **_WISH),
-            _asked(ResumeSubscription, needs=_SKIPPED),
+            asked(PauseSubscription, when="period_end", **_WISH),
+            asked(ResumeSubscription, needs=_SKIPPED),
         ],
         days=70,
         varies={"payments": "the rest of a period is counted by the day of the resumption"},
     ),
     after_payment(
         "change at the renewal",
-        [_asked(ChangeSubscription, amount=5_000, tax_free=0, requester="customer")],
+        [asked(ChangeSubscription, amount=5_000, tax_free=0, requester="customer")],
         days=35,
     ),
     after_payment(
         "change at once, prorated",
         [
-            _asked(
+            asked(
                 ChangeSubscription,
                 amount=12_000,
                 tax_free=0,
@@ -200,7 +200,7 @@ LIVING = (
     after_payment(
         "another interval at once",
         [
-            _asked(
+            asked(
                 ChangeSubscription,
                 interval="week",
                 at_renewal=False,
@@ -212,7 +212,7 @@ LIVING = (
     ),
     Scenario(
         "price change, agreed to",
-        [started(**_WEEKLY), _price_changed, _asked(RecordConsent, needs=_PENDING, **_INCREASE)],
+        [started(**_WEEKLY), _price_changed, asked(RecordConsent, needs=_PENDING, **_INCREASE)],
         days=16,
     ),
     Scenario("price change, not agreed to", [started(**_WEEKLY), _price_changed], days=16),
@@ -225,8 +225,8 @@ LIVING = (
     after_payment(
         "credit and discount",
         [
-            _asked(AdjustSubscription, description="쿠폰", credit=12_000),
-            _asked(AdjustSubscription, description="할인", percent=50, periods=1),
+            asked(AdjustSubscription, description="쿠폰", credit=12_000),
+            asked(AdjustSubscription, description="할인", percent=50, periods=1),
         ],
         days=62,
     ),
@@ -234,12 +234,12 @@ LIVING = (
         "end, and back again",
         [
             _ended,
-            _asked(ReactivateSubscription, needs="s.closed_at IS NOT NULL", consent=_consent),
+            asked(ReactivateSubscription, needs="s.closed_at IS NOT NULL", consent=_consent),
         ],
     ),
     after_payment(
         "end withdrawn",
-        [_ended_later, _asked(ReactivateSubscription, needs="s.cancel_at IS NOT NULL")],
+        [_ended_later, asked(ReactivateSubscription, needs="s.cancel_at IS NOT NULL")],
         days=32,
     ),
     Scenario("declined, tried again by the buyer", [_declined, _retried]),
@@ -247,8 +247,8 @@ LIVING = (
         "dunning switched off, then on",
         [
             _declined,
-            _asked(SwitchDunning, needs=_OWING, enabled=False),
-            _asked(SwitchDunning, needs="NOT s.dunning_enabled", enabled=True),
+            asked(SwitchDunning, needs=_OWING, enabled=False),
+            asked(SwitchDunning, needs="NOT s.dunning_enabled", enabled=True),
         ],
         days=4,
     ),

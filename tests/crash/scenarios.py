@@ -3,11 +3,15 @@
 from dataclasses import replace
 
 from shared.billing.money import Price
+from tests.crash.books import BOOKS
+from tests.crash.foreseen import FORESEEN
 from tests.crash.keys import KEYS
 from tests.crash.living import LIVING
 from tests.crash.money_back import MONEY_BACK
+from tests.crash.reserved import RESERVED
 from tests.crash.said import SAID
 from tests.crash.story import Deed, Life, Scenario
+from tests.crash.watched import WATCHED
 
 _BUYER = "buyer-1"
 _LATE = {"ending": "late_success", "delay_s": 100}
@@ -144,9 +148,23 @@ _SELDOM = frozenset(
         "price change, not agreed to, ended",
         "start with a setup to be paid",
         "trial, agreed to",
+        "reserved, then another price",
+        "reserved, then by us again",
+        "reserved, then ended",
+        "reserved, revoked in the console",
     }
 )
 SCENARIOS: tuple[Scenario, ...] = tuple(
     replace(one, often=one.name not in _SELDOM)
-    for one in (*CHARGES, *MONEY_BACK, *KEYS, *SAID, *LIVING)
+    for one in (
+        *CHARGES,
+        *MONEY_BACK,
+        *KEYS,
+        *SAID,
+        *LIVING,
+        *RESERVED,
+        *BOOKS,
+        *FORESEEN,
+        *WATCHED,
+    )
 )

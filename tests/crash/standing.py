@@ -39,7 +39,7 @@ _HOLDERS: Final = ("book", "naver", "windows", "census", "timetable")
 _PLAIN: Final = ("settings", "scripts", "cancel_scripts")
 # Of whatever else was handed in: what is another's, or of this database.
 _NOT_ITS_OWN: Final = {"installation", "merchant", "rows_seen"}
-_OTHERS: Final = ("tokens", "initial", "clock", "make_book", "webhooks")
+_OTHERS: Final = ("tokens", "initial", "clock", "make_book", "webhooks", "lists")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Life:
         strangers: The ``merchant_uid`` of payments that nobody of ours has asked for.
         notes: What one deed leaves for a later one.
         until: When it ends, once it has begun.
+        wakes_at: When whoever does the deeds looks again, though no row waits for anything.
         rounds: How often it was looked what is due.
         ticked: How many scans were ticked in this round.
         worked: How many messages were worked in it.
@@ -50,6 +51,7 @@ class Life:
     strangers: set[str] = field(default_factory=set)
     notes: dict[str, Any] = field(default_factory=dict)
     until: datetime | None = None
+    wakes_at: datetime | None = None
     rounds: int = 0
     ticked: int = 0
     worked: int = 0

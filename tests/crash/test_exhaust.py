@@ -6,7 +6,7 @@ at the same place and in the same words, and nothing else.
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import pytest
@@ -16,12 +16,13 @@ from deploy.launcher.servers import OwnServers
 from shared.config import Settings
 from shared.db import deliveries, outbox
 from shared.jobs.celery_settings import celery_settings
-from tests.crash import exhaust
+from tests.crash import course, exhaust
+from tests.crash import standing as standings
 from tests.crash.exhaust import Exhaustion, Result
 from tests.crash.scenarios import SCENARIOS
-from tests.crash.standing import copied
+from tests.crash.standing import Standing, copied
 from tests.simulation import installation
-from tests.simulation.installation import Host, host_on
+from tests.simulation.installation import Host, Installation, host_on
 from tests.support.databases import fresh_database
 from worker.services.relay import RelayEvents
 
@@ -92,6 +93,25 @@ def test_as_much_is_found_as_by_living_every_life_whole(
     assert (briefly.points, briefly.pairs) == (plainly.points, plainly.pairs)
     assert briefly.places == plainly.places
     assert briefly.lives < plainly.lives
+
+
+def test_what_is_put_in_place_otherwise_than_it_was_kept_is_lived_from_its_beginning(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go_on(life: Installation, others: Sequence[object], standing: Standing) -> None:
+        standings.go_on(life, others, standing)
+        life.faults.append("something that nobody has kept")
+
+    well = _exhausted(host, "command refused", plainly=False)
+    monkeypatch.setattr(course, "go_on", go_on)
+
+    otherwise = _exhausted(host, "command refused", plainly=False)
+
+    assert (well.anew, well.found) == (0, 0)
+    assert otherwise.anew > 0
+    # Lives that are begun anew are lived twice, and find what they would have.
+    assert (otherwise.points, otherwise.pairs) == (well.points, well.pairs)
+    assert (otherwise.found, otherwise.lives) == (0, well.lives + otherwise.anew)
 
 
 def test_a_request_under_way_is_not_one_that_was_never_sent(host: Host) -> None:

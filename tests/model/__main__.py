@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.model import charge, refund
+from tests.model import charge, refund, reservation
 from tests.model.checker import Model, Report, check, told
 from tests.model.conformance import lives
 
@@ -33,7 +33,12 @@ def _models(arguments: argparse.Namespace) -> list[tuple[str, Model[Any]]]:
         faults=arguments.faults,
         declines=arguments.declines,
     )
-    return [*charge.configurations(bounds), *lives(), *refund.configurations()]
+    return [
+        *charge.configurations(bounds),
+        *lives(),
+        *refund.configurations(),
+        *reservation.configurations(),
+    ]
 
 
 def main(words: Sequence[str]) -> int:

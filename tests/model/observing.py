@@ -26,6 +26,7 @@ _WATCHED = {
         "no_records",
     ),
     "refunds": ("status", "checksum", "send_number", "unknown_since", "refusal"),
+    "reservations": ("status", "send_number"),
 }
 _LOG = """
     CREATE TABLE IF NOT EXISTS observed (
@@ -75,6 +76,7 @@ class Observed:
 
     charges: Sequence[Observation[ChargeRows]] = ()
     refunds: Sequence[Observation[RefundRows]] = ()
+    reservations: Sequence[tuple[str | None, str]] = ()
 
 
 async def read(connection: AsyncConnection) -> Observed:
@@ -89,9 +91,12 @@ async def read(connection: AsyncConnection) -> Observed:
             )
         )
     )
+    # Of what PortOne charges by itself the model of our own charges says nothing.
+    theirs = {row.after["invoice_id"] for row in rows if row.after.get("reserved_for")}
     charges = [
         observation
         for invoice_id, changes in _by(rows, _invoice_of).items()
+        if invoice_id not in theirs
         for observation in _charges(invoice_id, changes)
     ]
     refunds = [
@@ -99,7 +104,12 @@ async def read(connection: AsyncConnection) -> Observed:
         for refund_id, changes in _by(rows, _refund_of).items()
         for observation in _refunds(refund_id, changes)
     ]
-    return Observed(charges, refunds)
+    reservations = [
+        (row.before and str(row.before["status"]), str(row.after["status"]))
+        for row in rows
+        if row.kind == "reservations"
+    ]
+    return Observed(charges, refunds, reservations)
 
 
 def _invoice_of(row: Row[Any]) -> int | None:

@@ -19,7 +19,7 @@ from shared.billing.events import EventName
 from shared.billing.money import Price
 from shared.billing.subscription import Agreement
 from tests.mutants.mischief import MISCHIEF, STRANGERS
-from tests.simulation import checks, endpoints, life_checks
+from tests.simulation import books, checks, endpoints, life_checks
 from tests.simulation.conduct import conduct
 from tests.simulation.deeds import DEEDS
 from tests.simulation.due import Outlook
@@ -77,6 +77,7 @@ class Climate:
         webhooks: Whether they come at once; those of a storm come after it, or never.
         says_once: Whether the merchant trusts that what it has published is worked.
         skewed: Whether the clocks of the processes differ.
+        is_race: Whether the races of the simulation are lived in its place.
         beyond: What the climate itself brings about, by breaking an assumption that is written
             down; it shows nothing.
         dies: How likely a process is to die at a point it passes.
@@ -85,6 +86,7 @@ class Climate:
         stands_at: At which points: parts of how they are written.
         paid_before: Whether the first period was paid in calm weather before.
         told_by_http: Whether the merchant has an endpoint, which fails now and then.
+        compares: Whether the gateway's book is compared with our rows at the end.
     """
 
     charges: Mapping[str, float] = field(default_factory=dict)
@@ -106,9 +108,11 @@ class Climate:
     webhooks: Webhooks = Webhooks.AFTERWARDS
     says_once: bool = False
     skewed: bool = True
+    is_race: bool = False
     beyond: str = ""
     paid_before: bool = False
     told_by_http: bool = False
+    compares: bool = False
 
 
 def chase(host: Host, seed: int, climate: Climate) -> tuple[list[str], list[str]]:
@@ -135,6 +139,8 @@ async def _chase(host: Host, seed: int, climate: Climate) -> tuple[list[str], li
         await _storm(life, climate, danger)
         await _rest(life)
         wrong = _judge(life)
+        if climate.compares:
+            wrong += await books.disagreements(installation)
         if climate.beyond:
             wrong = [violation for violation in wrong if not re.search(climate.beyond, violation)]
         return wrong, life.notes

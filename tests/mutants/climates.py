@@ -41,7 +41,8 @@ _CHARGES: Final[Mapping[str, Climate]] = {
         weather={"delay_s": 327.0},
         policy=DuplicatePolicy.NONE,
         skewed=False,
-        length=20,
+        steps={"work": 10, "seconds": 7, "minute": 3},
+        length=60,
     ),
     # Later than assumed, while the gateway's webhooks come.
     "too late": Climate(
@@ -356,10 +357,21 @@ _LIVES: Final[Mapping[str, Climate]] = {
         length=30,
     ),
 }
+_BOOKS: Final[Mapping[str, Climate]] = {
+    "books": Climate(
+        steps={**_REFUND_STEPS, "change_means": 3, "hour": 1},
+        paid_before=True,
+        compares=True,
+        length=20,
+    ),
+}
+_RACES: Final[Mapping[str, Climate]] = {"races": Climate(is_race=True)}
 CLIMATES: Final[Mapping[str, Climate]] = {
     **_CHARGES,
     **_MESSAGES,
     **_REFUNDS,
     **_ENDS,
     **_LIVES,
+    **_BOOKS,
+    **_RACES,
 }

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from tests.contract.validation import faults_of_reply, operation_of
+
 IMP_KEY: Final = "test-key"
 IMP_SECRET: Final = "test-secret"
 WAIT_S: Final = 10.0
@@ -57,10 +59,15 @@ class Answer:
 
 @dataclass
 class Gateway:
-    """Speak to one sandbox as any HTTP client would."""
+    """Speak to one sandbox as any HTTP client would.
+
+    Attributes:
+        is_documented: Whether every reply must be what PortOne documents.
+    """
 
     host: str
     port: int
+    is_documented: bool = True
     _token: str | None = field(default=None, init=False)
 
     def call(
@@ -87,9 +94,12 @@ class Gateway:
             connection.request(method, path, body, sent)
             reply = connection.getresponse()
             received = {name.lower(): value for name, value in reply.getheaders()}
-            return Answer(reply.status, received, reply.read())
+            answer = Answer(reply.status, received, reply.read())
         finally:
             connection.close()
+        if self.is_documented:
+            _hold_to_the_documents(method, path, answer)
+        return answer
 
     def raw(self, data: bytes, *, timeout_s: float = WAIT_S) -> bytes:
         """Send bytes and give everything that comes back until the server closes."""
@@ -217,7 +227,24 @@ class Gateway:
         """Begin anew with one registered buyer."""
         self.control("POST", "reset")
         self._token = None
+        self.is_documented = True
         self.register("buyer")
+
+
+def _hold_to_the_documents(method: str, path: str, answer: Answer) -> None:
+    """Insist that a reply of the gateway has no field, type or value that is not documented.
+
+    What is no JSON was broken on purpose.
+    """
+    raw_path = path.partition("?")[0]
+    if operation_of(method, raw_path) is None:
+        return
+    try:
+        json.loads(answer.body)
+    except ValueError:
+        return
+    faults = faults_of_reply(method, raw_path, answer.status, answer.body)
+    assert not faults, "; ".join(faults)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def test_a_wrong_method_is_405_and_the_right_one_is_named(
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nope", "/payments", "/payments/a/b/c/d", "/payments/find/a/b/c", "//", "/%00"]
+    "path", ["/", "/nope", "/payments/a/b/c/d", "/payments/find/a/b/c", "//", "/%00"]
 )
 def test_an_unknown_path_is_404(gateway: Gateway, path: str) -> None:
     answer = gateway.get(path)

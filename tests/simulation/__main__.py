@@ -1,13 +1,16 @@
 """Live seeded lives: ``python -m tests.simulation [--seeds 1-64 | --seed 7] [--years N] [--json]``.
 
-Ends with one line and with status 1 if anything was wrong in any life; a seed that fails is named
-with its policy, what was wrong, and the command that lives it again.
+Without a choice of seeds a thousand races are lived as well, in lives of 25 each
+(``tests/simulation/races.py``); ``--race 7`` lives those of one seed. Ends with one line and with
+status 1 if anything was wrong in any life; a seed that fails is named with its policy, what was
+wrong, and the command that lives it again.
 """
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from rich.console import Console
@@ -19,9 +22,12 @@ from deploy.launcher.signals import Interrupted, StopSignals
 from tests.simulation.conformity import uncovered
 from tests.simulation.crew import Lived, live_all
 from tests.simulation.lives import Climate, Verdict
+from tests.simulation.races import SUBSCRIPTIONS
 
 # Enough for ten thousand subscription-years with room to spare.
 SEEDS = "1-64"
+# A thousand races.
+RACES = range(1, 41)
 _LINE_EVERY_S = 20.0
 _DAYS_A_YEAR = 365
 _SHOWN = 20
@@ -46,6 +52,17 @@ class Tally:
     def verdicts(self) -> list[Verdict]:
         """Every life that was judged."""
         return [lived.verdict for lived in self.lived if lived.verdict is not None]
+
+    @property
+    def lives(self) -> int:
+        """How many lives were lived, races left out."""
+        return sum(not lived.is_race for lived in self.lived)
+
+    @property
+    def races(self) -> int:
+        """How many races were lived."""
+        judged = [lived for lived in self.lived if lived.is_race and lived.verdict is not None]
+        return SUBSCRIPTIONS * len(judged)
 
     @property
     def years(self) -> float:
@@ -85,14 +102,15 @@ class Tally:
     def last_line(self) -> str:
         """What it all came to."""
         return (
-            f"simulation: seeds={len(self.lived)} subscription_years={self.years:.0f}"
+            f"simulation: seeds={self.lives} subscription_years={self.years:.0f}"
             f" violations={self.violations}"
         )
 
     def as_json(self) -> dict[str, object]:
         """What it all came to, for programs."""
         return {
-            "seeds": len(self.lived),
+            "seeds": self.lives,
+            "races": self.races,
             "subscription_years": round(self.years, 1),
             "charges": sum(verdict.charges for verdict in self.verdicts),
             "violations": self.violations,
@@ -113,15 +131,16 @@ class Tally:
 def main(arguments: list[str] | None = None) -> int:
     """Live them all; the process's exit status."""
     given = _parser().parse_args(arguments)
-    seeds = [given.seed] if given.seed is not None else _seeds(given.seeds)
+    seeds, races = _chosen(given)
     climate = Climate(observed_every=_OBSERVED_EVERY)
     if given.years:
         climate = replace(climate, days=round(given.years * _DAYS_A_YEAR))
     console = Console(stderr=given.json)
-    tally = Tally(len(seeds))
+    tally = Tally(len(seeds) + len(races))
     with StopSignals() as signals:
         try:
-            _live(tally, seeds, climate, min(given.jobs, len(seeds)), console, given)
+            jobs = min(given.jobs, len(seeds) + len(races))
+            _show(tally, live_all(seeds, climate, jobs, races), console, given)
         except Interrupted as interrupted:
             console.print(f"{tally.progress}, stopped by {interrupted}", highlight=False)
             return interrupted.status
@@ -130,6 +149,9 @@ def main(arguments: list[str] | None = None) -> int:
             close_guard()
     if tally.steps:
         tally.tell_uncovered(console)
+    if tally.races:
+        wrong = sum(len(lived.wrongs) for lived in tally.lived if lived.is_race)
+        console.print(f"races: interleavings={tally.races} violations={wrong}", highlight=False)
     if given.json:
         print(json.dumps(tally.as_json(), ensure_ascii=False))
     else:
@@ -137,20 +159,25 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if tally.violations else 0
 
 
-def _live(
-    tally: Tally,
-    seeds: list[int],
-    climate: Climate,
-    jobs: int,
-    console: Console,
-    given: argparse.Namespace,
+def _chosen(given: argparse.Namespace) -> tuple[list[int], list[int]]:
+    """Return the seeds of the lives and of the races that were asked for."""
+    if given.race is not None:
+        return [], [given.race]
+    if given.seed is not None:
+        return [given.seed], []
+    return _seeds(given.seeds or SEEDS), [] if given.seeds else list(RACES)
+
+
+def _show(
+    tally: Tally, lives: Iterable[Lived], console: Console, given: argparse.Namespace
 ) -> None:
+    """Take lives in as they come, and say how far it is."""
     line_at_s = 0.0
     screen = Live(console=console, refresh_per_second=4) if console.is_terminal else None
     if screen:
         screen.start()
     try:
-        for lived in live_all(seeds, climate, jobs):
+        for lived in lives:
             tally.add(lived)
             if lived.wrongs or given.trace:
                 _tell(lived, console, given)
@@ -170,13 +197,16 @@ def _tell(lived: Lived, console: Console, given: argparse.Namespace) -> None:
         for note in lived.verdict.notes:
             console.print(note, markup=False, highlight=False)
     policy = lived.verdict.policy if lived.verdict else "not judged"
-    console.print(f"seed {lived.seed} ({policy}): {len(lived.wrongs)} violations", highlight=False)
+    kind = "race" if lived.is_race else "seed"
+    console.print(
+        f"{kind} {lived.seed} ({policy}): {len(lived.wrongs)} violations", highlight=False
+    )
     for wrong in lived.wrongs[:_SHOWN]:
         console.print(f"  {wrong}", markup=False, highlight=False)
     if lived.wrongs:
         years = f" --years {given.years:g}" if given.years else ""
         console.print(
-            f"  again: python -m tests.simulation --seed {lived.seed}{years} --trace",
+            f"  again: python -m tests.simulation --{kind} {lived.seed}{years} --trace",
             highlight=False,
         )
 
@@ -195,8 +225,9 @@ def _seeds(said: str) -> list[int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", default=SEEDS, help=f"which lives, from-to ({SEEDS})")
+    parser.add_argument("--seeds", help=f"which lives, from-to ({SEEDS}, and the races)")
     parser.add_argument("--seed", type=int, help="one life alone")
+    parser.add_argument("--race", type=int, help="the races of one seed alone")
     parser.add_argument("--years", type=float, help="how long a life is (2)")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side (2)")
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")

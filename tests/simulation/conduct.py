@@ -173,6 +173,8 @@ def _after_the_end(
         for row in seen.rows["subscriptions"]
         if row["cancel_at"] is not None
     }
+    # What PortOne had executed when the end came is billed all the same, and given back.
+    reserved = _given_back(seen)
     ended_invoices = {}
     for invoice in seen.rows["invoices"]:
         end_at = ends.get(invoice["subscription_id"])
@@ -180,13 +182,37 @@ def _after_the_end(
             continue
         ended_invoices[invoice["id"]] = end_at
         begins_at = instant_of(invoice["period_start_at"])
-        if begins_at == end_at or begins_at > end_at + _CLOCKS:
+        # By a clock that is ahead the period had begun when by another one it was never to.
+        is_billed = begins_at == end_at and invoice["status"] != "void"
+        is_late = is_billed or begins_at > end_at + _CLOCKS
+        if is_late and invoice["id"] not in reserved:
             yield f"invoice {invoice['id']}: its period begins at the end, {end_at}, or later"
+    # An end for want of a consent is written when its period is seen to begin, as of its beginning.
+    asked_at = {
+        row["subscription_id"]: instant_of(row["data"]["at"])
+        for row in seen.of("events", name="subscription.cancellation_scheduled")
+    }
+    subscription_of = {row["id"]: row["subscription_id"] for row in seen.rows["invoices"]}
     for attempt in seen.rows["payment_attempts"]:
         end_at = ended_invoices.get(attempt["invoice_id"])
+        if end_at is not None:
+            end_at = max(end_at, asked_at.get(subscription_of[attempt["invoice_id"]], end_at))
         for sent_at in sent.get(attempt["merchant_uid"], ()):
             if end_at is not None and sent_at > end_at + late:
                 yield f"attempt {attempt['id']} went out at {sent_at}, after the end at {end_at}"
+
+
+def _given_back(seen: Seen) -> set[int]:
+    """Return the invoices of what PortOne was to charge by itself, where none of it is kept."""
+    asked_back = {row["payment_id"] for row in seen.rows["refunds"]}
+    kept = {
+        row["attempt_id"]
+        for row in seen.rows["payments"]
+        if row["cancelled_amount"] < row["amount"] and row["id"] not in asked_back
+    }
+    attempts = seen.rows["payment_attempts"]
+    reserved = {row["invoice_id"] for row in attempts if row["reserved_for"]}
+    return reserved - {row["invoice_id"] for row in attempts if row["id"] in kept}
 
 
 def _held(

@@ -1,11 +1,16 @@
 """Whether rows move as the models say they may, and which of the models' steps were seen."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.billing.reserving import (
+    RESERVATION_BEGINNINGS,
+    RESERVATION_TRANSITIONS,
+    ReservationStatus,
+)
 from shared.db.engine import Database
 from tests.model import observing
 from tests.model.conformance import charges, refunds
@@ -27,12 +32,30 @@ async def begin(database: Database) -> None:
 async def found(database: Database) -> Found:
     """Compare what was written down with the models."""
     seen = await database.run(observing.read)
-    wrong = [*charges().check(seen.charges), *refunds().check(seen.refunds)]
+    wrong = [
+        *charges().check(seen.charges),
+        *refunds().check(seen.refunds),
+        *_reservations(seen.reservations),
+    ]
     steps = {
         *(f"charge: {step}" for step in charges().covered(seen.charges)),
         *(f"refund: {step}" for step in refunds().covered(seen.refunds)),
     }
     return Found(tuple(f"no model moves so: {one}" for one in wrong), frozenset(steps))
+
+
+def _reservations(moves: Iterable[tuple[str | None, str]]) -> Iterator[str]:
+    """Find reservations that moved otherwise than their machine has them move."""
+    for before, after in moves:
+        to = ReservationStatus(after)
+        if before is None:
+            is_allowed = to in RESERVATION_BEGINNINGS
+        else:
+            is_allowed = to in RESERVATION_TRANSITIONS.get(
+                ReservationStatus(before), frozenset()
+            ) or (to == before)
+        if not is_allowed:
+            yield f"reservation: {before} -> {after}"
 
 
 async def end(database: Database) -> None:

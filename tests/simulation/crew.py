@@ -13,6 +13,7 @@ from typing import Any
 from deploy.launcher.servers import temporary_servers
 from tests.simulation.installation import host_on
 from tests.simulation.lives import Climate, Verdict, live
+from tests.simulation.races import race
 from tests.support.databases import fresh_database, make_template
 
 _LOOK_EVERY_S = 1.0
@@ -25,6 +26,7 @@ class Lived:
     seed: int
     verdict: Verdict | None
     fault: str = ""
+    is_race: bool = False
 
     @property
     def wrongs(self) -> tuple[str, ...]:
@@ -32,12 +34,16 @@ class Lived:
         return (self.fault,) if self.verdict is None else self.verdict.violations
 
 
-def live_all(seeds: Sequence[int], climate: Climate, jobs: int) -> Iterator[Lived]:
-    """Live the lives of the seeds, in any order, and yield what became of each."""
+def live_all(
+    seeds: Sequence[int], climate: Climate, jobs: int, races: Sequence[int] = ()
+) -> Iterator[Lived]:
+    """Live the lives and the races of seeds, in any order, and yield what became of each."""
     context = multiprocessing.get_context("spawn")
     todo, done = context.Queue(), context.Queue()
     for seed in seeds:
-        todo.put(seed)
+        todo.put((seed, False))
+    for seed in races:
+        todo.put((seed, True))
     for _ in range(jobs):
         todo.put(None)
     with temporary_servers() as servers, ExitStack() as undo:
@@ -48,7 +54,7 @@ def live_all(seeds: Sequence[int], climate: Climate, jobs: int) -> Iterator[Live
             process = context.Process(target=_work, args=(url, climate, todo, done), daemon=True)
             process.start()
             crew.append(process)
-        left = len(seeds)
+        left = len(seeds) + len(races)
         while left:
             try:
                 yield done.get(timeout=_LOOK_EVERY_S)
@@ -67,9 +73,11 @@ def _work(url: str, climate: Climate, todo: "Queue[Any]", done: "Queue[Any]") ->
     for name in [name for name in os.environ if name.startswith("DALMADA_")]:
         del os.environ[name]
     with host_on(url) as host:
-        while (seed := todo.get()) is not None:
+        while (item := todo.get()) is not None:
+            seed, is_race = item
             try:
-                done.put(Lived(seed, live(host, seed, climate)))
+                verdict = race(host, seed) if is_race else live(host, seed, climate)
+                done.put(Lived(seed, verdict, is_race=is_race))
             except Exception:  # noqa: BLE001 - a life that cannot be lived is a finding too
-                done.put(Lived(seed, None, traceback.format_exc()))
+                done.put(Lived(seed, None, traceback.format_exc(), is_race))
                 return

@@ -17,6 +17,8 @@ from tests.simulation.installation import Installation
 # An end that awaits something looks again and again; here it is looked at every so often.
 _AWAITED_S: Final = 3600
 _REMOVED_S: Final = 900
+# A period that was not reserved is thought of again after so long.
+_REPLANNED_S: Final = 600
 _SCANS: Final[Mapping[str, type[Job]]] = {scan.__name__: scan for scan in SCANS}
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _AGAIN = "dispatched_at + %(again)s * interval '1 second'"
@@ -27,6 +29,23 @@ DUE: Final = f"""
     SELECT 'RenewSubscriptions' AS scan, min(next_renewal_at) AS at FROM subscriptions
     WHERE next_renewal_at IS NOT NULL AND (cancel_at IS NULL OR next_renewal_at < cancel_at)
       AND (status <> 'paused' OR resume_at IS NULL OR next_renewal_at < resume_at)
+      AND NOT EXISTS (SELECT FROM reservations r
+        WHERE r.subscription_id = subscriptions.id AND r.status = 'revoking')
+    UNION ALL
+    SELECT 'DispatchReservations', min(greatest(look_at, {_AGAIN}))
+    FROM reservations WHERE look_at IS NOT NULL
+    UNION ALL
+    SELECT 'DispatchReservations', min(greatest(
+        s.next_renewal_at - %(ahead)s * interval '1 second',
+        s.reserving_at + {_REPLANNED_S} * interval '1 second'))
+    FROM subscriptions s JOIN billing_keys k ON k.id = s.billing_key_id
+    WHERE s.collect_by = 'reservation' AND s.status = 'active' AND k.status = 'active'
+      AND s.next_renewal_at > %(now)s + %(lead)s * interval '1 second'
+      AND (s.cancel_at IS NULL OR s.cancel_at > s.next_renewal_at)
+      AND (s.pause_at IS NULL OR s.pause_at > s.next_renewal_at)
+      AND NOT EXISTS (SELECT FROM reservations r WHERE r.subscription_id = s.id AND (
+        r.ended_at IS NULL
+        OR r.period_index = s.next_period_index AND (r.by_others OR r.status = 'refused')))
     UNION ALL
     SELECT 'DispatchInvoices', min(greatest(i.next_attempt_at, i.{_AGAIN}, held.until))
     FROM invoices i JOIN subscriptions s ON s.id = i.subscription_id, held
@@ -105,6 +124,8 @@ class Outlook:
                 "again": settings.redispatch_after_s,
                 "renewal": settings.notice_leads.renewal.total_seconds(),
                 "trial": settings.notice_leads.trial.total_seconds(),
+                "ahead": settings.reserve_policy.ahead.total_seconds(),
+                "lead": settings.reserve_policy.lead_min.total_seconds(),
             },
         )
         due: dict[type[Job], datetime] = {}

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import scheduler.bootstrap
 import worker.bootstrap
+from deploy.sandbox.due import run_due
 from scheduler.bootstrap import Scans
 from scheduler.timetable import SCANS
 from shared.config import Settings
@@ -368,9 +369,23 @@ class Installation:
     # Time and rows.
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time pass, and let what was not acknowledged come back."""
-        await asyncio.sleep(seconds)
+        """Let time pass, and let what was not acknowledged come back.
+
+        The gateway makes by itself what was reserved there, each at its instant.
+        """
+        loop = self.host.loop
+        until_s = loop.time() + seconds
+        while (wait_s := self._until_reserved_s()) is not None and loop.time() + wait_s <= until_s:
+            await asyncio.sleep(wait_s)
+            run_due(self.sandbox)
+        await asyncio.sleep(max(until_s - loop.time(), 0.0))
+        run_due(self.sandbox)
         self.broker.restore()
+
+    def _until_reserved_s(self) -> float | None:
+        """Return how long it is until the gateway charges by itself, or None if it never will."""
+        at = self.sandbox.timetable.next_at()
+        return None if at is None else max(at - self.sandbox.clock.now(), 0.0)
 
     async def rows(self, statement: str, **values: object) -> list[Row[Any]]:
         """Run one statement in a transaction of its own and return its rows, if it has any."""

@@ -1,6 +1,5 @@
 """One life of an installation: calm years that are jumped over, and what goes on in them."""
 
-import asyncio
 import heapq
 import itertools
 import random
@@ -262,8 +261,7 @@ class Life:
     async def breathe(self, seconds: float) -> None:
         """Let a little time pass, in which everybody goes on who can."""
         self.holds.observe(self.installation)
-        await asyncio.sleep(seconds)
-        self.installation.broker.restore()
+        await self.installation.pass_time(seconds)
         self.let_arrive()
 
 

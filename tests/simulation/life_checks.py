@@ -13,6 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from tests.simulation.checks import Row, Seen, instant_of
+from tests.simulation.periods import deciding, given_back
 
 # How long before a charge a consent to it may be given, as the default settings have it.
 _CONSENT_GOOD_FOR: Final = timedelta(days=30)
@@ -55,7 +56,7 @@ def lives(seen: Seen) -> list[str]:
 def decided_periods(seen: Seen) -> Mapping[str, list[Decided]]:
     """Return every period that was decided, by subscription, in the order of their indices."""
     found: dict[str, list[Decided]] = defaultdict(list)
-    for row in seen.rows["invoices"]:
+    for row in deciding(seen.rows):
         start_at, end_at = instant_of(row["period_start_at"]), instant_of(row["period_end_at"])
         found[row["subscription_id"]].append(
             Decided(row["period_index"], start_at, end_at, is_billed=True)
@@ -161,6 +162,16 @@ def _consents(seen: Seen) -> Iterator[str]:
         else row["data"]["amount"] * row["data"].get("quantity", 1)
         for row in seen.of("events", name="subscription.created")
     }
+    conversions = seen.of("events", name="subscription.converted")
+    converted = {row["subscription_id"]: row for row in conversions}
+    for row in seen.of("events", name="period.skipped"):
+        # Converted in time, by what was agreed then, though nothing was billed for that period.
+        id_, data = row["subscription_id"], row["data"]
+        told = converted[id_]["data"] if id_ in converted else {}
+        if told.get("period_index") == data["period_index"] and _is_agreed(
+            given[id_], told["amount"], instant_of(data["period_start_at"])
+        ):
+            agreed[id_] = max(agreed[id_], told["amount"])
     invoices = sorted(seen.rows["invoices"], key=lambda row: int(row["period_index"]))
     for row in invoices:
         id_, start_at = row["subscription_id"], instant_of(row["period_start_at"])
@@ -301,7 +312,10 @@ def _paused(seen: Seen) -> Iterator[str]:
         row["data"]["invoice_id"]: instant_of(row["data"]["at"])
         for row in seen.of("events", name="invoice.opened")
     }
+    returned = given_back(seen.rows)
     for row in seen.rows["invoices"]:
+        if row["id"] in returned:
+            continue
         start_at = instant_of(row["period_start_at"])
         for pause_at, resumed_at in pauses[row["subscription_id"]]:
             # A period that one clock had begin, and that was opened then, is still to come by

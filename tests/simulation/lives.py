@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from deploy.sandbox.book import DuplicatePolicy
-from tests.simulation import checks, conformity, endpoints, life_checks
+from tests.simulation import books, checks, conformity, endpoints, life_checks
 from tests.simulation.conduct import conduct
 from tests.simulation.deeds import DEEDS
 from tests.simulation.due import Outlook
@@ -75,6 +75,8 @@ STORM: Final[Mapping[str, int]] = {
     "adjust": 1,
     "retry_invoices": 2,
     "switch_dunning": 1,
+    "switch_collection": 2,
+    "revoke_elsewhere": 1,
     "come_back": 1,
 }
 # What is done in the calm, so many times a year.
@@ -100,6 +102,8 @@ YEARLY: Final[Mapping[str, int]] = {
     "adjust": 6,
     "retry_invoices": 6,
     "switch_dunning": 4,
+    "switch_collection": 24,
+    "revoke_elsewhere": 2,
     "come_back": 4,
 }
 
@@ -196,8 +200,8 @@ async def _live(host: Host, seed: int, climate: Climate) -> Verdict:
             await conformity.begin(host.database)
         await _begin(life, climate)
         await _go_through(life, climate)
-        await _come_to_rest(life)
-        verdict = await _judge(life, trace.copy(), policy)
+        await come_to_rest(life)
+        verdict = await judge(life, trace.copy(), policy)
         if observed:
             found = await conformity.found(host.database)
             wrong = (*verdict.violations, *found.violations)
@@ -296,7 +300,7 @@ async def _stand_still(life: Life) -> None:
     life.replace_the_dead()
 
 
-async def _come_to_rest(life: Life) -> None:
+async def come_to_rest(life: Life) -> None:
     """Let everything come to its end in calm weather, in a bounded time."""
     installation = life.installation
     await life.recover()
@@ -322,7 +326,7 @@ async def _come_to_rest(life: Life) -> None:
         await life.look()
 
 
-async def _judge(life: Life, trace: Any, policy: str) -> Verdict:
+async def judge(life: Life, trace: Any, policy: str) -> Verdict:
     installation = life.installation
     seen = checks.look(installation, elsewhere=life.elsewhere)
     violations = [
@@ -333,10 +337,12 @@ async def _judge(life: Life, trace: Any, policy: str) -> Verdict:
         *(f"a task raised: {fault}" for fault in installation.faults),
     ]
     trace.update(repr(checks.outcome(seen)).encode())
+    charges = installation.sandbox.census.endpoints["again"]
+    violations += await books.disagreements(installation)
     return Verdict(
         violations=tuple(violations),
         subscription_years=sum(_years(row, seen.now) for row in seen.rows["subscriptions"]),
-        charges=installation.sandbox.census.endpoints["again"],
+        charges=charges,
         digest=trace.hexdigest(),
         policy=policy,
         notes=tuple(life.notes),

@@ -11,6 +11,7 @@ from shared.jobs.life_commands import (
     AdjustSubscription,
     ChangePrice,
     ChangeSubscription,
+    CollectSubscription,
     PauseSubscription,
     ReactivateSubscription,
     RecordConsent,
@@ -150,6 +151,27 @@ async def switch_dunning(life: Life) -> None:
     )
 
 
+async def switch_collection(life: Life) -> None:
+    """Have somebody's periods collected by PortOne, or by us again."""
+    life.merchant.ask(
+        CollectSubscription,
+        subscription_id=await _anybody(life),
+        by="reservation" if life.dice.random() < 0.7 else "charge",
+    )
+
+
+async def revoke_elsewhere(life: Life) -> None:
+    """Have what is reserved with a buyer's method revoked in PortOne's console."""
+    sandbox = life.installation.sandbox
+    pending = [
+        each.order.customer_uid
+        for each in sandbox.timetable.schedules()
+        if not each.executed_at and not each.revoked_at
+    ]
+    if pending:
+        sandbox.timetable.revoke(life.dice.choice(pending), None, at=sandbox.clock.now())
+
+
 async def come_back(life: Life) -> None:
     """Have buyers come back whose subscription ended, or is about to."""
     ended = await life.installation.rows(
@@ -170,5 +192,7 @@ LIVING: Final = (
     adjust,
     retry_invoices,
     switch_dunning,
+    switch_collection,
+    revoke_elsewhere,
     come_back,
 )

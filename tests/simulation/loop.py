@@ -131,10 +131,10 @@ class _Selector(selectors.DefaultSelector):
         while count := self._under_way:
             events = super().select(wait_s)
             if len(events) < count:
-                # Those let go by the last commit may have been answered meanwhile.
+                # Counted while nobody is answered: whoever a commit in between lets go is not
+                # blocked any more, and comes with those who are answered now.
                 blocked = self._waits_for_locks()
-                events = super().select(0)
-                if len(events) + blocked < count:
+                if len(super().select(0)) > len(events) or len(events) + blocked < count:
                     wait_s = min(2 * wait_s, 0.1)
                     continue
             return sorted(events, key=lambda event: self._order[event[0].fd])

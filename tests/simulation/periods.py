@@ -23,9 +23,44 @@ def missing(rows: Rows, now: datetime) -> list[str]:
     return [*_undecided(rows, now), *_overlapping(rows)]
 
 
+def given_back(rows: Rows) -> set[int]:
+    """Return the invoices of what PortOne executed before it could be revoked, and went back."""
+    reserved = {
+        row["id"]: row["invoice_id"]
+        for row in rows["payment_attempts"]
+        if row["reserved_for"] is not None
+    }
+    returned = {
+        reserved[row["attempt_id"]]
+        for row in rows["payments"]
+        if row["attempt_id"] in reserved and row["cancelled_amount"] == row["amount"]
+    }
+    void = {row["id"] for row in rows["invoices"] if row["status"] == "void"}
+    return returned | void & set(reserved.values())
+
+
+def deciding(rows: Rows) -> list[Row]:
+    """Return the invoices that decide their period.
+
+    Where a pause has left it out, an invoice may be there all the same, for money that PortOne took
+    before it could be revoked and that went back.
+    """
+    skipped = {
+        (row["subscription_id"], row["data"]["period_index"])
+        for row in rows["events"]
+        if row["name"] == "period.skipped"
+    }
+    returned = given_back(rows)
+    return [
+        row
+        for row in rows["invoices"]
+        if row["id"] not in returned or (row["subscription_id"], row["period_index"]) not in skipped
+    ]
+
+
 def _undecided(rows: Rows, now: datetime) -> Iterator[str]:
     """Find periods before the next one that were not decided once, and one that was passed over."""
-    decided = Counter((row["subscription_id"], row["period_index"]) for row in rows["invoices"])
+    decided = Counter((row["subscription_id"], row["period_index"]) for row in deciding(rows))
     decided.update(
         (row["subscription_id"], row["data"]["period_index"])
         for row in rows["events"]
@@ -71,7 +106,7 @@ def _passed_over(row: Row, now: datetime) -> datetime | None:
 def _overlapping(rows: Rows) -> Iterator[str]:
     """Find periods that begin before the one before them is over."""
     periods: dict[str, list[tuple[int, datetime, datetime]]] = defaultdict(list)
-    for row in rows["invoices"]:
+    for row in deciding(rows):
         start_at, end_at = (
             datetime.fromisoformat(row["period_start_at"]),
             datetime.fromisoformat(row["period_end_at"]),

@@ -26,8 +26,8 @@ from worker.bootstrap import Services
 current_services: ContextVar[Services | Scans] = ContextVar("current_services")
 
 _MODULES = (
-    *("attempt", "billing_key", "command", "event", "hint"),
-    *("invoice", "refund", "subscription", "webhook", "window"),
+    *("attempt", "billing_key", "command", "event", "forecast", "hint", "invariant"),
+    *("invoice", "reconciliation", "refund", "reservation", "subscription", "webhook", "window"),
 )
 
 

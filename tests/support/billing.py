@@ -35,6 +35,7 @@ from shared.jobs import event_schemas
 from shared.jobs.contracts import ChargeInvoices as ChargeJob
 from shared.jobs.contracts import InquireAttempts as InquireJob
 from shared.jobs.contracts import Job
+from shared.jobs.marks import NO_MARKS, Marks
 from tests.support.book import BookedGateway
 from tests.support.databases import CLEAR, look
 from tests.support.pools import pools_of
@@ -141,8 +142,8 @@ class World:
 
     # What the processes do.
 
-    async def charge(self, invoice_ids: Sequence[int]) -> list[str]:
-        """Work one charge message."""
+    async def charge(self, invoice_ids: Sequence[int], marks: Marks = NO_MARKS) -> list[str]:
+        """Work one charge message, as a process that has seen these marks."""
         work = ChargeInvoices(
             self.database,
             self.gateway,
@@ -151,6 +152,7 @@ class World:
             self.rules,
             self.minimum_amount,
             self.use_confirmation,
+            marks,
         )
         return await work(invoice_ids)
 
@@ -171,7 +173,10 @@ class World:
     async def renew(self, rows_max: int = 1000) -> int:
         """Run the scan that opens invoices."""
         policies = RenewalPolicies(self.catch_up, self.consent, self.rules.hours)
-        return await RenewSubscriptions(self.database, self.clock, policies, rows_max)()
+        settle_delay = self.rules.leases.settle_delay
+        return await RenewSubscriptions(
+            self.database, self.clock, policies, rows_max, settle_delay
+        )()
 
     async def dispatch(self, rows_max: int = 1000, queued_batches_max: int = 400) -> int:
         """Run the scan that sends charge messages."""

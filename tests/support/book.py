@@ -20,6 +20,7 @@ from shared.billing.outcome import (
     Paid,
     Unknown,
 )
+from shared.billing.reservation import ScheduledPayment
 from shared.clock import FixedClock
 
 _DUPLICATE = (
@@ -95,6 +96,7 @@ class BookedGateway:
         door: Sends wait here while it is closed.
         late: How long after a lost reply ``PAID_LATE`` is booked, and ``PAID_HIDDEN`` is shown.
         lookups: Answers to the next look-ups, None meaning the book's.
+        schedules: What it keeps for an instant, by ``merchant_uid``; ``Timetable`` fills it.
     """
 
     clock: FixedClock
@@ -107,6 +109,7 @@ class BookedGateway:
     sent: list[Sent] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     book: list[Booked] = field(default_factory=list)
+    schedules: dict[str, ScheduledPayment] = field(default_factory=dict)
     _accepted: set[str] = field(default_factory=set)
     _under_way: list[tuple[datetime, Claim]] = field(default_factory=list)
 
@@ -159,6 +162,10 @@ class BookedGateway:
             for entry in self.entries()
             if entry.record.merchant_uid == merchant_uid and entry.shown_at <= self.clock.now()
         ]
+
+    async def scheduled(self, merchant_uid: str) -> ScheduledPayment | StillUnresolved | None:
+        """Return what is reserved under a ``merchant_uid``."""
+        return self.schedules.get(merchant_uid)
 
     def entries(self) -> list[Booked]:
         """Return the book, what was booked late included."""

@@ -31,13 +31,15 @@ class Book:
     script: deque[StillUnresolved | Exception | None] = field(default_factory=deque)
     asked: list[str] = field(default_factory=list)
 
-    async def revoke_schedules(self, customer_uid: str) -> StillUnresolved | None:
-        """Revoke every reservation of a key, or do what the script says."""
+    async def revoke_schedules(
+        self, customer_uid: str, merchant_uids: Sequence[str] | None = None
+    ) -> StillUnresolved | None:
+        """Revoke every reservation of a key, or those named, or do what the script says."""
         self.asked.append(customer_uid)
         answer = self.script.popleft() if self.script else None
         if isinstance(answer, Exception):
             raise answer
-        if answer is None:
+        if answer is None and merchant_uids is None:
             self.reserved.discard(customer_uid)
         return answer
 
@@ -78,7 +80,10 @@ class Ends:
     async def end(self, subscription_ids: Sequence[uuid.UUID]) -> list[str]:
         """Work one message."""
         world = self.world
-        work = EndSubscriptions(world.database, self.book, world.clock, world.rules.inquiry)
+        rules = world.rules
+        work = EndSubscriptions(
+            world.database, self.book, world.clock, rules.inquiry, rules.leases.settle_delay
+        )
         return await work(subscription_ids)
 
     async def end_all(self) -> list[str]:

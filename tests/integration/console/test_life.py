@@ -381,3 +381,32 @@ def test_of_one_that_does_not_exist_says_so(dalmada: Commands, arguments: tuple[
     done = dalmada("subscription", name, str(uuid.UUID(int=7)), *others, *DONE)
     assert (done.status, done.out) == (1, "")
     assert "there is no subscription 00000000-0000-0000-0000-000000000007" in done.err
+
+
+class TestCollect:
+    def test_who_makes_the_charges_is_shown_and_switched(
+        self, dalmada: Commands, world: World, identity: uuid.UUID
+    ) -> None:
+        shown = dalmada("subscription", "show", str(identity))
+        assert shown.fields()["collected by"] == "us"
+        done = dalmada("subscription", "collect", str(identity), "--by", "reservation", "--yes")
+        assert done.status == 0, done.err
+        assert preview(done)["collected by"] == "us → PortOne, at an instant reserved ahead"
+        assert stored(world, identity).collect_by == "reservation"
+        document = dalmada("subscription", "show", str(identity), "--json").json
+        assert (document["collect_by"], document["reservation"]) == ("reservation", None)
+        back = give(dalmada, "subscription", "collect", str(identity), "--by", "charge")
+        assert_as_published(back, "subscription.collect", world)
+        told = world.run(world.events("subscription.collection_switched"))
+        assert [event["by"] for event in told] == ["reservation", "charge"]
+        entries = audited(world)
+        assert [entry.action for entry in entries] == ["subscription collect"] * 2
+        assert {entry.actor for entry in entries} == {ACTOR}
+
+    def test_nothing_is_done_where_nobody_confirms(
+        self, dalmada: Commands, world: World, identity: uuid.UUID
+    ) -> None:
+        done = dalmada("subscription", "collect", str(identity), "--by", "reservation")
+        assert done.status == 2
+        assert stored(world, identity).collect_by == "charge"
+        assert audited(world) == []

@@ -12,12 +12,13 @@ from deploy.launcher.ports import free_port
 from shared.billing.calendar import BillingCycle, Interval, IntervalUnit
 from shared.billing.outcome import Unknown
 from shared.clock import WallClock
-from shared.db import dead_letters, holds
+from shared.db import dead_letters, holds, installation
 from tests.integration.console.commands import Commands, Printed
 from tests.integration.console.proxies import silent_server
 from tests.support.billing import QUIET, World
 from tests.support.keys import Shop
 from tests.support.refunds import RefundDesk
+from tests.support.reservations import Reserving
 
 P = ParamSpec("P")
 
@@ -106,6 +107,7 @@ class TestWhenBillingGoesOn:
             "windows_due": NOTHING,
             "removals_due": NOTHING,
             "endings_due": NOTHING,
+            "reservations_due": NOTHING,
             "pauses_due": NOTHING,
             "changes_due": NOTHING,
             "notices_due": NOTHING,
@@ -113,8 +115,11 @@ class TestWhenBillingGoesOn:
             "deliveries_due": NOTHING,
             "deliveries_given_up": 0,
             "endpoints_disabled": 0,
+            "discrepancies_open": 0,
+            "reconciliation_fault": None,
             "dead_letters": {"count": 0, "newest": []},
             "gateway_hold": None,
+            "restored": None,
         }
 
     def test_tells_people_so_and_colours_no_pipe(self, dalmada: Commands) -> None:
@@ -215,6 +220,20 @@ class TestWhenAPersonIsNeeded:
         }
         assert "API 호출 권한이 없습니다" in dalmada("status").fields()["gateway hold"]
 
+    def test_a_restored_database_is_told_with_what_shows_it_and_what_to_do(
+        self, dalmada: Commands, world: World
+    ) -> None:
+        now = world.clock.now()
+        cause = "its mark is 3, 7 was seen"
+        world.run(world.database.run(lambda c: installation.hold(c, cause, now)))
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["database_restored"])
+        restored = {"cause": cause, "restored_at": now.isoformat()}
+        assert done.json["restored"] == restored
+        assert "`dalmada recover`" in done.json["reasons"][0]["text"]
+        told = dalmada("status").fields()["set back"]
+        assert told == f"restored from a backup: {cause}"
+
     def test_a_hold_that_is_over_alarms_nobody(self, dalmada: Commands, world: World) -> None:
         now = WallClock().now()
         transact(world, holds.hold, "over", now, now)
@@ -256,6 +275,32 @@ class TestWhenAPersonIsNeeded:
         world.run(world.rows("UPDATE events SET created_at = now() - interval '11 minutes'"))
         done = dalmada("status", "--json")
         assert (done.status, codes(done)) == (1, ["events_late"])
+
+    def test_a_difference_between_the_books_and_a_day_that_was_not_compared(
+        self, dalmada: Commands, world: World
+    ) -> None:
+        world.run(
+            world.rows(
+                """
+                WITH run AS (
+                    INSERT INTO reconciliation_runs (
+                        cause, since, until, lease_until, status, fault, finished_at
+                    ) VALUES ('daily', now() - interval '1 day', now(), now(), 'failed',
+                        'GatewayUnavailable: nobody there', now())
+                    RETURNING id
+                )
+                INSERT INTO discrepancies (
+                    imp_uid, difference, status, repair, owner, amount, theirs, found_by, seen_by,
+                    seen_at
+                ) SELECT 'imp_1', 'foreign', 'open', 'mark', 'merchant', 1, '{}', id, id, now()
+                FROM run
+                """
+            )
+        )
+        done = dalmada("status", "--json")
+        assert (done.status, codes(done)) == (1, ["discrepancies", "reconciliation_failed"])
+        assert done.json["discrepancies_open"] == 1
+        assert done.json["reconciliation_fault"] == "GatewayUnavailable: nobody there"
 
     def test_an_endpoint_that_is_disabled_and_what_was_given_up(
         self, dalmada: Commands, world: World
@@ -385,7 +430,11 @@ _LIVES = {
 class TestWhenSomethingElseWaits:
     @pytest.mark.parametrize(("waits", "late"), [(LATE, True), (IN_TIME, False)])
     @pytest.mark.parametrize(
-        "code", ["hints", "windows", "removals", "endings", "pauses", "changes", "notices"]
+        "code",
+        [
+            *("hints", "windows", "removals", "endings", "reservations", "pauses", "changes"),
+            "notices",
+        ],
     )
     def test_is_told_after_ten_minutes(
         self, dalmada: Commands, world: World, code: str, waits: timedelta, late: bool
@@ -401,6 +450,9 @@ class TestWhenSomethingElseWaits:
             world.run(shop.ask())
             world.run(shop.delete())
             statement = "UPDATE billing_keys SET delete_asked_at = :at"
+        elif code == "reservations":
+            self.plan(Reserving.on(world))
+            statement = "UPDATE reservations SET look_at = :at"
         elif code in _LIVES:
             world.run(world.subscribe())
             world.run(world.renew())
@@ -419,6 +471,16 @@ class TestWhenSomethingElseWaits:
         done = dalmada("status", "--json")
         assert (done.status, codes(done)) == ((1, [f"{code}_late"]) if late else (0, []))
         assert done.json[f"{code}_due"]["count"] == 1
+
+    def plan(self, here: Reserving) -> None:
+        """Have a period planned that PortOne is to be asked to collect."""
+        world = here.world
+        cycle = BillingCycle(world.clock.now(), Interval(IntervalUnit.DAY, 2))
+        (subscription_id,) = world.run(world.subscribe(cycle=cycle))
+        world.run(world.renew())
+        world.run(world.charge_all())
+        world.run(here.collect(subscription_id))
+        assert len(world.run(here.plan())) == 1
 
     def test_a_renewal_that_nobody_was_told_of(self, dalmada: Commands, world: World) -> None:
         # It was to be told three days before, and could be once the day before it was billed.

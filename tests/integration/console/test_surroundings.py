@@ -3,10 +3,15 @@
 import time
 
 import pytest
+from sqlalchemy import text
 
 from deploy.launcher.ports import free_port
+from shared.db.engine import connect
 from tests.integration.console.commands import ADD, KEY, Commands, Printed
 from tests.integration.console.proxies import silent_server
+from tests.support.billing import World
+from worker.console.endings import DatabaseFaultError
+from worker.console.session import faults_in_words
 
 NOBODY = "00000000-0000-0000-0000-000000000007"
 BECAUSE = ("--reason", "reason", "--requester", "admin", "--yes")
@@ -64,7 +69,35 @@ def test_all_faults_are_told_at_once(dalmada: Commands) -> None:
     )
     assert done.status == 2
     for name in ("DALMADA_DATABASE_URL", "DALMADA_REDIS_URL", "DALMADA_MINIMUM_AMOUNT"):
-        assert name in done.err
+        assert done.err.count(name) == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "right"),
+    [
+        ("DALMADA_INQUIRY_GAPS_S", "60,120", "a list is written as JSON"),
+        ("DALMADA_CHARGE_HOURS", "nonsense", "hours are written like 09:00-22:00"),
+    ],
+)
+def test_a_setting_of_many_values_is_refused_in_words(
+    dalmada: Commands, variable: str, value: str, right: str
+) -> None:
+    done = run(dalmada, ("forecast",), **{variable: value})
+    assert done.status == 2
+    assert right in done.err
+
+
+def test_a_statement_that_is_given_up_says_after_how_long(world: World) -> None:
+    hasty = connect(world.url, connections_max=1, statement_timeout_s=1.0)
+
+    async def wait() -> None:
+        try:
+            await hasty.run(lambda connection: connection.execute(text("SELECT pg_sleep(30)")))
+        finally:
+            await hasty.aclose()
+
+    with pytest.raises(DatabaseFaultError, match="did not answer within 1 s"), faults_in_words(1.0):
+        world.run(wait())
 
 
 @pytest.mark.parametrize("command", [*EVERY_COMMAND, ("status",)], ids=[*NAMES, "status"])

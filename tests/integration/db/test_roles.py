@@ -16,6 +16,8 @@ from shared.billing.rules import CollectionRules
 from shared.clock import WallClock
 from shared.db import endpoints, migrate, roles
 from shared.db.grants import EVERY, GRANTS, HIDDEN, UNGRANTED, Role
+from shared.db.invariant import Bounds
+from shared.db.invariants import INVARIANTS
 from shared.db.tables import metadata
 from tests.integration.console.commands import Commands
 from tests.integration.db.logins import (
@@ -37,6 +39,7 @@ from tests.support.endpoints import EndpointDesk
 from tests.support.endpoints import Told as Endpoint
 from tests.support.keys import Shop, owing
 from tests.support.refunds import RefundBook, RefundDesk, Way
+from worker.services.check import Checked, CheckInvariants
 from worker.services.relay import RelayEvents
 
 BECAUSE = ("--reason", "요청", "--yes", "--json")
@@ -89,6 +92,13 @@ class TestTheProcesses:
         relay = RelayEvents(staffed.database, told, staffed.clock, 100)
         assert staffed.run(relay()) == len(told.events) > 4
         assert staffed.run(staffed.scan_relay()) == 0
+
+    def test_look_at_invariants_by_their_logins(self, staffed: StaffedWorld) -> None:
+        staffed.run(staffed.open_invoices(2))
+        staffed.run(staffed.charge_all())
+        for _ in range(2):
+            looked = CheckInvariants(staffed.database, staffed.clock, Bounds())
+            assert staffed.run(looked()) == Checked(len(INVARIANTS), 0, 0)
 
     def test_deliver_events_by_their_logins(self, staffed: StaffedWorld) -> None:
         async def scenario() -> None:
@@ -240,6 +250,20 @@ class TestTheConsole:
         assert (shown.status, shown.err) == (0, "")
         assert "permission denied" not in dalmada("status", "--json").err
 
+    def test_looks_at_invariants_by_its_login(
+        self, staffed: StaffedWorld, dalmada: Commands
+    ) -> None:
+        staffed.run(staffed.open_invoices(2))
+        for arguments in (("doctor", "--json"), ("doctor", "--all", "--json")):
+            printed = dalmada(*arguments)
+            assert printed.err == ""
+            assert [each["error"] for each in printed.json["invariants"]] == [None] * len(
+                INVARIANTS
+            )
+            parts = {each["name"]: each["found"] for each in printed.json["environment"]}
+            assert parts["login"] == "test_dalmada_console is in dalmada_console"
+            assert parts["rights"] == "those of this version"
+
     def test_takes_a_key_away_by_its_login(self, staffed: StaffedWorld, dalmada: Commands) -> None:
         added = dalmada.add()
         staffed.run(
@@ -309,6 +333,11 @@ EVERYWHERE = [
     "UPDATE invoices SET amount = 1",
     "UPDATE payment_attempts SET merchant_uid = 'other'",
     "UPDATE payment_attempts SET amount = 1",
+    "UPDATE payment_attempts SET reserved_for = now()",
+    "UPDATE reservations SET amount = 1",
+    "UPDATE reservations SET merchant_uid = 'other'",
+    "UPDATE reservations SET schedule_at = now()",
+    "DELETE FROM reservations",
     "UPDATE refunds SET amount = 1",
     "UPDATE subscriptions SET buyer_ref = 'another'",
     "UPDATE subscriptions SET time_zone = 'UTC'",
@@ -344,10 +373,14 @@ FORBIDDEN: Mapping[Role, list[str]] = {
         "INSERT INTO payments (imp_uid, merchant_uid, amount, tax_free) VALUES ('a', 'b', 1, 0)",
         f"INSERT INTO invoices ({PAID}, status) SELECT {PAID}, 'paid' FROM invoices",  # noqa: S608
         "INSERT INTO refunds (payment_id, amount, tax_free) VALUES (1, 1, 0)",
-        "INSERT INTO payment_attempts (invoice_id, number) VALUES (1, 1)",
+        # What is reserved becomes an attempt, but never one whose outcome is known.
+        "INSERT INTO payment_attempts (invoice_id, number, imp_uid) VALUES (1, 1, 'imp_other')",
+        "INSERT INTO payment_attempts (invoice_id, number, settled_at) VALUES (1, 1, now())",
+        "SELECT merchant_uid FROM payment_attempts",
         "INSERT INTO gateway_holds (cause) VALUES ('none')",
         "UPDATE invoices SET status = 'paid'",
-        "UPDATE invoices SET next_attempt_at = now()",
+        "UPDATE invoices SET paid_at = now()",
+        "UPDATE invoices SET declines = 0",
         "UPDATE payment_attempts SET status = 'paid'",
         "UPDATE payment_attempts SET lease_until = now()",
         "UPDATE refunds SET status = 'done'",
@@ -356,6 +389,8 @@ FORBIDDEN: Mapping[Role, list[str]] = {
         "UPDATE payments SET created_at = now()",
         "UPDATE subscriptions SET canceled_at = now()",
         "UPDATE subscriptions SET closed_at = now()",
+        "UPDATE subscriptions SET collect_by = 'reservation'",
+        "INSERT INTO reservations (status) VALUES ('executed')",
         "SELECT shown FROM consents",
         "SELECT evidence FROM consents",
         "SELECT payment_method FROM consents",
@@ -379,7 +414,9 @@ FORBIDDEN: Mapping[Role, list[str]] = {
         "SELECT FROM audit_log",
         "INSERT INTO audit_log (actor, action, subject) VALUES ('somebody', 'a', 'b')",
         "INSERT INTO subscriptions (canceled_at) VALUES (now())",
-        f"INSERT INTO invoices ({PAID}) SELECT {PAID} FROM invoices",  # noqa: S608
+        # What PortOne has executed is billed at the end of a subscription, but never as paid.
+        f"INSERT INTO invoices ({PAID}, status) SELECT {PAID}, 'paid' FROM invoices",  # noqa: S608
+        "INSERT INTO reservations (merchant_uid) VALUES ('other')",
         "UPDATE adjustments SET percent = 1",
         "UPDATE agreement_changes SET applied_index = 0",
         "UPDATE invoices SET period_start_at = now()",
@@ -395,7 +432,9 @@ FORBIDDEN: Mapping[Role, list[str]] = {
         "INSERT INTO payments (imp_uid, merchant_uid, amount, tax_free) VALUES ('a', 'b', 1, 0)",
         "INSERT INTO payment_attempts (invoice_id, number) VALUES (1, 1)",
         f"INSERT INTO invoices ({PAID}) SELECT {PAID} FROM invoices",  # noqa: S608
-        "INSERT INTO hints (imp_uid, said_status, known) VALUES ('a', 'paid', true)",
+        "INSERT INTO reservations (merchant_uid) VALUES ('other')",
+        # A difference of the books is adopted by a hint, which says nothing of what was found.
+        "INSERT INTO hints (imp_uid, said_status, known, finding) VALUES ('a', 'paid', true, 'b')",
         "INSERT INTO gateway_holds (cause) VALUES ('none')",
         "INSERT INTO audit_log (actor, action, subject, created_at) VALUES ('a', 'b', 'c', now())",
         "UPDATE payments SET cancelled_amount = 0",

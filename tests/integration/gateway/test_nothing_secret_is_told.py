@@ -4,6 +4,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -21,10 +22,12 @@ from tests.integration.gateway.raw_server import (
 )
 from worker.gateway.client import PortOne
 from worker.gateway.fence import Fence
+from worker.gateway.requests import ScheduleRequest
 
 pytestmark = pytest.mark.anyio
 
 KEY, NAME, TEL, EMAIL = "planted-key-7", "심어둔이름", "010-7777-7777", "planted@example.invalid"
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
 PLANTED = (KEY, NAME, TEL, EMAIL, SECRET, TOKEN)
 
 
@@ -80,6 +83,12 @@ CALLS: dict[str, Callable[[PortOne], Awaitable[object]]] = {
     ),
     "unschedule": lambda client: client.unschedule(KEY),
     "unfit unschedule": lambda client: client.unschedule(KEY * 20),
+    "schedule": lambda client: client.schedule(
+        ScheduleRequest(charge(customer_uid=KEY, buyer_name=NAME, buyer_tel=TEL), FAR),
+        open_fence(),
+    ),
+    "customers": lambda client: client.customers([KEY]),
+    "schedules_of": lambda client: client.schedules_of(KEY, FAR, FAR + timedelta(days=1)),
     "prepare": lambda client: client.prepare("w1", 1_000),
     "payments_of": lambda client: client.payments_of("sub1p1n1"),
 }

@@ -10,7 +10,8 @@ from redis import Redis
 
 from deploy.launcher.ports import free_port
 from deploy.launcher.servers import OwnServers
-from scheduler.leader import LEASE_KEY, LeaderScheduler, Lease
+from scheduler.leader import LeaderScheduler, Lease
+from shared.jobs.beat import LEASE_KEY
 
 DURATION_S = 30.0
 SHORT_S = 0.05

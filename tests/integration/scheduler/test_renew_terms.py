@@ -413,7 +413,7 @@ class TestPauses:
 
 
 def test_plain_renewals_read_little_more_than_themselves(world: World) -> None:
-    """Two looks for what is rare, and nothing written for it."""
+    """Three looks for what is rare, and nothing written for it."""
     world.run(world.subscribe(50))
     seen: list[str] = []
 
@@ -426,5 +426,6 @@ def test_plain_renewals_read_little_more_than_themselves(world: World) -> None:
         assert world.run(world.renew()) == 50
     finally:
         event.remove(engine, "before_cursor_execute", remember)
-    # Subscriptions, changes, adjustments; invoices, events, and the subscriptions again.
-    assert seen == ["SELECT"] * 3 + ["INSERT", "WITH", "UPDATE"]
+    # Subscriptions, changes, adjustments, reservations; invoices, events, and the subscriptions
+    # again.
+    assert seen == ["SELECT"] * 4 + ["INSERT", "WITH", "UPDATE"]

@@ -6,6 +6,7 @@ no mutant for the same reason: whoever waits for it finds nothing due when it is
 """
 
 from tests.mutants.catalogue.agreements import AGREEMENTS
+from tests.mutants.catalogue.books import BOOKS
 from tests.mutants.catalogue.claims import CLAIMS
 from tests.mutants.catalogue.delivery import DELIVERY
 from tests.mutants.catalogue.ends import ENDS
@@ -13,6 +14,7 @@ from tests.mutants.catalogue.gateway import GATEWAY
 from tests.mutants.catalogue.lives import LIVES
 from tests.mutants.catalogue.policies import POLICIES
 from tests.mutants.catalogue.refunds import REFUNDS
+from tests.mutants.catalogue.reserved import RESERVED
 from tests.mutants.catalogue.settling import SETTLING
 
 MUTANTS = (
@@ -25,4 +27,6 @@ MUTANTS = (
     *ENDS,
     *LIVES,
     *AGREEMENTS,
+    *BOOKS,
+    *RESERVED,
 )

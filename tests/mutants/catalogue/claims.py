@@ -53,13 +53,14 @@ CLAIMS = (
         changes=(
             Change(
                 "worker/services/charge.py",
-                "        batch = await self.database.run("
-                "lambda connection: self._claim(connection, invoice_ids))\n"
+                "        batch = await self.database.run(\n"
+                "            lambda connection: self._claim(connection, invoice_ids, proof)\n"
+                "        )\n"
                 "        endings = await asyncio.gather(\n"
                 "            *(self._charge(claim, claimed_at_s) for claim in batch.claims)\n"
                 "        )\n",
                 "        async with self.database.transaction() as connection:\n"
-                "            batch = await self._claim(connection, invoice_ids)\n"
+                "            batch = await self._claim(connection, invoice_ids, proof)\n"
                 "            now = self.clock.now()\n"
                 "            outcomes = await asyncio.gather(\n"
                 "                *(self._send(each, claimed_at_s, now) for each in batch.claims)\n"
@@ -162,8 +163,9 @@ CLAIMS = (
         changes=(
             Change(
                 _RENEW,
-                "done = await self.database.run(partial(self._renew, limit=limit))\n",
-                "done, new, now = await self.database.run(partial(self._renew, limit=limit))\n"
+                "done = await self.database.run(partial(self._renew, limit=limit, proof=proof))\n",
+                "done, new, now = await self.database.run("
+                "partial(self._renew, limit=limit, proof=proof))\n"
                 "            async with self.database.transaction() as connection:\n"
                 "                opened_now = await invoices.open_new(connection, new, now)\n"
                 "            done = replace(done, opened=len(opened_now))\n",
@@ -181,13 +183,8 @@ CLAIMS = (
             ),
             Change(
                 _RENEW,
-                "from dataclasses import dataclass\n",
-                "from dataclasses import dataclass, replace\n",
-            ),
-            Change(
-                _RENEW,
-                "from shared.db import renewals\n",
-                "from shared.db import invoices, renewals\n",
+                "from shared.db import renewals, reserved_periods, stranded\n",
+                "from shared.db import invoices, renewals, reserved_periods, stranded\n",
             ),
         ),
         shows=(shows.MISSED,),
@@ -219,8 +216,8 @@ CLAIMS = (
         changes=(
             Change(
                 "shared/db/holds.py",
-                'HELD = "EXISTS (SELECT FROM gateway_holds WHERE held_until > :now)"',
-                'HELD = "CAST(:now AS timestamptz) IS NULL"',
+                'ON_HOLD = "EXISTS (SELECT FROM gateway_holds WHERE held_until > :now)"',
+                'ON_HOLD = "CAST(:now AS timestamptz) IS NULL"',
             ),
         ),
         shows=(shows.HELD,),

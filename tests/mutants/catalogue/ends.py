@@ -55,7 +55,7 @@ ENDS = (
         ),
         shows=(shows.NOT_GIVEN_BACK,),
         climate="ends",
-        lives=15,
+        lives=30,
     ),
     Mutant(
         name="nothing_is_wound_up",
@@ -63,8 +63,8 @@ ENDS = (
         changes=(
             Change(
                 _ENDS,
-                "    \"d.status = 'canceled' AND d.closed_at IS NULL\",\n",
-                "    \"d.status = 'never' AND d.closed_at IS NULL\",\n",
+                "    f\"d.status = 'canceled' AND d.closed_at IS NULL AND NOT {RESTORED}\",\n",
+                "    f\"d.status = 'never' AND d.closed_at IS NULL AND NOT {RESTORED}\",\n",
             ),
         ),
         shows=(shows.STUCK, shows.AFTER_END),

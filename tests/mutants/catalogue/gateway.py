@@ -34,8 +34,8 @@ GATEWAY = (
         changes=(
             Change(
                 _OUTCOMES,
-                '        return Unknown(f"HTTP {status_code}")\n    match _read_payment(body):',
-                '        return NotSent(f"HTTP {status_code}")\n    match _read_payment(body):',
+                '        return Unknown(f"HTTP {status_code}")\n    match read(body):',
+                '        return NotSent(f"HTTP {status_code}")\n    match read(body):',
             ),
             Change(
                 _OUTCOMES,
@@ -77,7 +77,7 @@ GATEWAY = (
         ),
         shows=(shows.LEDGER,),
         climate="strangers",
-        lives=2,
+        lives=8,
     ),
     Mutant(
         name="dead_method_is_a_decline",

@@ -96,7 +96,7 @@ REFUNDS = (
         ),
         shows=(shows.MONEY_BACK,),
         climate="refunds late",
-        lives=6,
+        lives=14,
     ),
     Mutant(
         name="refund_refusal_believed_unread",
@@ -167,7 +167,7 @@ REFUNDS = (
         ),
         shows=(shows.STUCK, shows.MONEY_BACK),
         climate="refunds that die",
-        lives=3,
+        lives=25,
     ),
     Mutant(
         name="hint_adopts_what_is_under_way",
@@ -175,7 +175,9 @@ REFUNDS = (
         changes=(
             Change(
                 "shared/db/payments.py",
-                "    if payment.under_way:\n        return Adoption.UNDER_WAY\n",
+                "    if payment.under_way or"
+                " (not by_recovery and await _is_restored(connection)):\n"
+                "        return Adoption.UNDER_WAY\n",
                 "",
             ),
         ),

@@ -37,7 +37,7 @@ SETTLING = (
         ),
         shows=(shows.PAID_TWICE, shows.LEDGER, shows.NEW_NUMBER),
         climate="stands before it sends",
-        lives=6,
+        lives=14,
     ),
     Mutant(
         name="inquiry_before_the_settle_delay",

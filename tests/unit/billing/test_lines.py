@@ -15,6 +15,7 @@ from shared.billing.lines import (
     LineKind,
     bill,
     sum_of,
+    used_by,
 )
 from shared.billing.money import Price
 from tests.unit.billing import renewals
@@ -120,3 +121,13 @@ class TestTheLeastThatIsCharged:
     def test_what_is_free_by_its_terms_costs_nothing_all_the_same(self) -> None:
         credit = Adjustment(1, AdjustmentKind.CREDIT, "쿠폰", Price(1_000))
         assert bill(Price(0), "무료", 1, [credit], minimum=10).total == Price(0)
+
+
+def test_lines_made_before_use_up_what_they_were_set_against() -> None:
+    """What PortOne has executed is billed as it was reserved, whatever has been agreed since."""
+    credit = Adjustment(1, AdjustmentKind.CREDIT, "쿠폰", Price(3_000))
+    discount = Adjustment(2, AdjustmentKind.DISCOUNT, "할인", Price(1_000), None, 2)
+    later = Adjustment(3, AdjustmentKind.CREDIT, "보상", Price(500))
+    made = bill(Price(9_900, 900), "요금제", 1, (credit, discount))
+    used = used_by(made.lines, (credit, discount, later))
+    assert {each.id: each for each in used} == {each.id: each for each in made.left}

@@ -14,7 +14,9 @@ from shared.billing.merchant_uid import (
     ATTEMPT_NUMBER_MAX,
     MERCHANT_UID_LENGTH_MAX,
     PERIOD_INDEX_MAX,
+    ChargeName,
     merchant_uid,
+    parse,
 )
 
 LARGEST: Final = UUID(int=2**128 - 1)
@@ -41,6 +43,29 @@ def test_the_three_parts_can_be_read_back(subscription_id: UUID, index: int, num
         index,
         number,
     )
+
+
+@given(UUIDS, INDEXES, NUMBERS)
+def test_the_parser_is_the_inverse(subscription_id: UUID, index: int, number: int) -> None:
+    uid = merchant_uid(subscription_id, index, number)
+    assert parse(uid) == ChargeName(subscription_id, index, number)
+
+
+# Texts that are near the shape: cut, lengthened, of other digits, or written otherwise.
+NEAR_TEXTS: Final = st.from_regex(r"[0-9a-zA-Z٠-٩]{24,26}[pw]?[0-9٠]{0,7}n?[0-9٣]{0,5}\n?")
+
+
+@given(st.text() | NEAR_TEXTS | st.from_regex(_FORM, fullmatch=True))
+def test_the_parser_reads_what_would_be_written_so_and_nothing_else(text: str) -> None:
+    name = parse(text)
+    if name is not None:
+        assert merchant_uid(name.subscription_id, name.period_index, name.attempt_number) == text
+        return
+    form = _FORM.fullmatch(text)
+    if form:
+        too_large = int(form[1], 36) >= 2**128
+        out_of_range = int(form[2]) > PERIOD_INDEX_MAX or int(form[3]) > ATTEMPT_NUMBER_MAX
+        assert too_large or out_of_range
 
 
 # Drawn from few values, so that pairs that differ in one part only, or look alike when written one

@@ -1,9 +1,10 @@
-"""What charges and refunds have in common: they leave once, and how that ends is always said."""
+"""What moves money, now or later: it leaves once, and how that ends is always said."""
 
 import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from shared.billing.inquiry import Expectation
 from shared.billing.money import Price
 from shared.billing.outcome import FaultScope, Misconfigured, NotSent, Throttled, Unknown
 from shared.billing.refund import RefundOutcome
@@ -22,13 +24,17 @@ from worker.gateway.channel import Reply
 from worker.gateway.client import PortOne
 from worker.gateway.failures import HTTPX_FAILURES, Sign
 from worker.gateway.fence import Departure, Fence
-from worker.gateway.requests import ChargeRequest
+from worker.gateway.requests import ChargeRequest, ScheduleRequest
 from worker.gateway.settings import GatewaySettings
 
 TOKEN = json.dumps(
     {"code": 0, "response": {"access_token": "token", "now": 0, "expired_at": 1_800}}
 ).encode()
 FAULT = json.dumps({"code": 1, "message": "?", "response": None}).encode()
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+EXPECTED = Expectation("sub1p1n1", 9_900, "customer-1")
+NAMELESS = Expectation("", 9_900, "customer-1")
 UNAUTHORIZED = Reply(401, httpx.Headers(), b'{"code": -1, "message": "Unauthorized"}')
 
 
@@ -44,6 +50,18 @@ class Line:
     async def post(
         self, path: str, body: bytes, *, token: str = "", departure: Departure | None = None
     ) -> Reply:
+        return await self.call("POST", path, body, token=token, departure=departure)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        token: str,
+        departure: Departure | None = None,
+    ) -> Reply:
+        assert method == "POST"
         if path == "/users/getToken":
             self.tokens += 1
             return Reply(200, httpx.Headers(), TOKEN)
@@ -81,11 +99,33 @@ def refund(client: PortOne, fence: Fence) -> Awaitable[object]:
     return client.refund(claim(), fence)
 
 
+def request_for(at: datetime) -> ScheduleRequest:
+    return ScheduleRequest(ChargeRequest("sub1p1n1", "customer-1", Price(9_900), "구독"), at)
+
+
+def schedule(client: PortOne, fence: Fence) -> Awaitable[object]:
+    return client.schedule(request_for(FAR), fence)
+
+
+def reschedule(client: PortOne, fence: Fence) -> Awaitable[object]:
+    return client.reschedule(EXPECTED, FAR, fence)
+
+
+def retry(client: PortOne, fence: Fence) -> Awaitable[object]:
+    return client.retry(EXPECTED, fence)
+
+
 Send = Callable[[PortOne, Fence], Awaitable[object]]
-both = pytest.mark.parametrize(
+each = pytest.mark.parametrize(
     ("send", "path"),
-    [(charge, "/subscribe/payments/again"), (refund, "/payments/cancel")],
-    ids=["charge", "refund"],
+    [
+        (charge, "/subscribe/payments/again"),
+        (refund, "/payments/cancel"),
+        (schedule, "/subscribe/payments/schedule"),
+        (reschedule, "/subscribe/payments/schedule/sub1p1n1/reschedule"),
+        (retry, "/subscribe/payments/schedule/sub1p1n1/retry"),
+    ],
+    ids=["charge", "refund", "schedule", "reschedule", "retry"],
 )
 
 
@@ -96,7 +136,7 @@ def ending_of(send: Send, line: Line, fence: Fence | None = None) -> object:
     return asyncio.run(run())
 
 
-@both
+@each
 @pytest.mark.parametrize("name", EXPORTED)
 def test_after_a_byte_may_have_left_no_failure_is_certain(send: Send, path: str, name: str) -> None:
     line = Line([of(name)])
@@ -105,7 +145,7 @@ def test_after_a_byte_may_have_left_no_failure_is_certain(send: Send, path: str,
     assert [posted for posted, _ in line.posted] == [path]
 
 
-@both
+@each
 @pytest.mark.parametrize("name", EXPORTED)
 def test_before_a_byte_left_a_failure_ends_as_its_name_says(
     send: Send, path: str, name: str
@@ -122,7 +162,7 @@ def test_before_a_byte_left_a_failure_ends_as_its_name_says(
     assert [posted for posted, _ in line.posted] == [path]
 
 
-@both
+@each
 @pytest.mark.parametrize("error", [RuntimeError("?"), OSError(5, "?"), ValueError("?")], ids=repr)
 def test_a_failure_of_our_own_is_unknown_once_bytes_may_have_left(
     send: Send, path: str, error: Exception
@@ -132,7 +172,7 @@ def test_a_failure_of_our_own_is_unknown_once_bytes_may_have_left(
     assert path
 
 
-@both
+@each
 def test_a_401_is_answered_with_a_new_token_once(send: Send, path: str) -> None:
     line = Line([UNAUTHORIZED, UNAUTHORIZED, UNAUTHORIZED])
 
@@ -142,7 +182,7 @@ def test_a_401_is_answered_with_a_new_token_once(send: Send, path: str) -> None:
     assert line.tokens == 2
 
 
-@both
+@each
 def test_a_failure_after_a_401_is_judged_by_the_second_departure(send: Send, path: str) -> None:
     line = Line([UNAUTHORIZED, httpx.ReadTimeout("?")])
 
@@ -150,7 +190,7 @@ def test_a_failure_after_a_401_is_judged_by_the_second_departure(send: Send, pat
     assert [posted for posted, _ in line.posted] == [path] * 2
 
 
-@both
+@each
 def test_the_second_departure_waits_behind_the_same_fence(send: Send, path: str) -> None:
     line = Line([UNAUTHORIZED])
     fence = Fence(0.0, 30.0, lambda: 31.0 if line.posted else 1.0)
@@ -159,7 +199,7 @@ def test_the_second_departure_waits_behind_the_same_fence(send: Send, path: str)
     assert [posted for posted, _ in line.posted] == [path]
 
 
-@both
+@each
 @pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 408, 429, 500, 502, 503, 504])
 def test_nothing_but_a_401_is_answered_with_a_second_request(
     send: Send, path: str, status: int
@@ -171,7 +211,7 @@ def test_nothing_but_a_401_is_answered_with_a_second_request(
     assert [posted for posted, _ in line.posted] == [path]
 
 
-@both
+@each
 def test_a_closed_fence_lets_nothing_out(send: Send, path: str) -> None:
     line = Line()
 
@@ -183,7 +223,7 @@ def test_a_closed_fence_lets_nothing_out(send: Send, path: str) -> None:
     assert path
 
 
-@both
+@each
 def test_a_reply_to_what_was_not_seen_to_leave_proves_nothing(send: Send, path: str) -> None:
     ending = ending_of(send, Line(boards=False))
 
@@ -191,7 +231,7 @@ def test_a_reply_to_what_was_not_seen_to_leave_proves_nothing(send: Send, path: 
     assert path
 
 
-@both
+@each
 def test_a_gateway_that_gives_no_token_gets_nothing(send: Send, path: str) -> None:
     class Closed(Line):
         async def post(self, path: str, *_args: object, **_kwargs: object) -> Reply:
@@ -204,6 +244,26 @@ def test_a_gateway_that_gives_no_token_gets_nothing(send: Send, path: str) -> No
     assert ending_of(send, line) == Throttled("HTTP 429", 7.0)
     assert (line.tokens, line.posted) == (1, [])
     assert path
+
+
+@pytest.mark.parametrize(
+    ("send", "words"),
+    [
+        (lambda client, fence: client.schedule(request_for(PAST), fence), "is over"),
+        (lambda client, fence: client.reschedule(EXPECTED, PAST, fence), "is over"),
+        (lambda client, fence: client.reschedule(NAMELESS, FAR, fence), "an id must not be empty"),
+        (lambda client, fence: client.retry(NAMELESS, fence), "an id must not be empty"),
+    ],
+    ids=["schedule", "reschedule", "reschedule of nothing", "retry of nothing"],
+)
+def test_what_cannot_be_meant_is_not_sent(send: Send, words: str) -> None:
+    line = Line()
+    ending = ending_of(send, line)
+
+    assert isinstance(ending, Misconfigured)
+    assert ending.scope is FaultScope.REQUEST
+    assert words in ending.message
+    assert (line.tokens, line.posted) == (0, [])
 
 
 PRICES = st.integers(1, 2**40).flatmap(
@@ -263,8 +323,10 @@ def test_every_cancel_that_leaves_says_how_much_of_what_is_left_why_and_on_whose
 
 
 def test_there_is_one_way_to_post_what_moves_money() -> None:
-    """Whoever adds a third must think of the fence."""
-    source = inspect.getsource(PortOne)
+    """Whoever adds a sixth must think of the fence."""
+    parts = {inspect.getmodule(part) for part in PortOne.__mro__ if part is not object}
+    source = "".join(inspect.getsource(part) for part in parts if part is not None)
 
-    assert source.count("self._sends.send(") == 2
+    assert source.count("self._sends.send(") == 5
     assert source.count("self._channel.post(") == 1
+    assert source.count("self._channel.call(") == 0

@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from shared.billing.window_channel import Channel
+from shared.config import SettingsError, load
+from worker.bootstrap import channel_terms, gateway_settings
 from worker.gateway.settings import GatewaySettings
+from worker.services.channel_check import ChannelTerms
 
 
 def settings(**changes: Any) -> GatewaySettings:
@@ -62,3 +66,22 @@ def test_all_faults_are_told_at_once() -> None:
 
 def test_the_repr_of_the_settings_holds_no_secret() -> None:
     assert "planted" not in repr(settings())
+
+
+def test_the_environment_says_how_bodies_are_written_and_which_channels_are_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("DATABASE_URL", "REDIS_URL", "PORTONE_IMP_KEY", "PORTONE_IMP_SECRET"):
+        monkeypatch.setenv(f"DALMADA_{name}", "given")
+    assert gateway_settings(load()).body_format == "json"
+    assert channel_terms(load()) == ChannelTerms(is_test=False)
+
+    monkeypatch.setenv("DALMADA_PORTONE_BODY_FORMAT", "form")
+    monkeypatch.setenv("DALMADA_PORTONE_TEST_MODE", "true")
+    monkeypatch.setenv("DALMADA_PORTONE_PG", "naverpay.partner")
+    assert gateway_settings(load()).body_format == "form"
+    assert channel_terms(load()) == ChannelTerms(True, Channel(pg="naverpay.partner"))
+
+    monkeypatch.setenv("DALMADA_PORTONE_BODY_FORMAT", "xml")
+    with pytest.raises(SettingsError, match="DALMADA_PORTONE_BODY_FORMAT"):
+        load()

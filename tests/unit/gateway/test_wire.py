@@ -24,6 +24,7 @@ from worker.gateway.wire import (
     Refusal,
     Unreadable,
     instant,
+    read_done,
     reader,
 )
 
@@ -224,6 +225,22 @@ def test_a_page_is_read_with_its_followers() -> None:
     assert (page.total, page.next, page.payments[0].imp_uid) == (3, 2, "imps_1")
 
 
+@pytest.mark.parametrize(("written", "read_as"), [(0, 0), (False, 0), (2, 2)])
+def test_the_last_page_is_followed_by_none(written: object, read_as: int) -> None:
+    body = {"code": 0, "response": {"total": 1, "next": written, "list": [payment()]}}
+    page = reader(PaymentPage)(json.dumps(body).encode())
+
+    assert isinstance(page, PaymentPage)
+    assert page.next == read_as
+    assert page.next is not False
+
+
+def test_a_page_that_does_not_say_whether_one_follows_is_none() -> None:
+    for odd in ({"next": None}, {"next": True}, {"next": "0"}, {}):
+        body = {"code": 0, "response": {"total": 1, "list": [payment()], **odd}}
+        assert isinstance(reader(PaymentPage)(json.dumps(body).encode()), Unreadable)
+
+
 def test_one_odd_record_makes_its_page_unreadable() -> None:
     body = {"code": 0, "response": {"total": 1, "next": 0, "list": [payment(amount="1")]}}
 
@@ -242,3 +259,67 @@ def test_a_refusal_keeps_its_message_byte_for_byte() -> None:
     body = json.dumps({"code": 1, "message": " 취소\t", "response": None}).encode()
 
     assert reader(Payment)(body) == Refusal(1, " 취소\t")
+
+
+@pytest.mark.parametrize(
+    ("status", "at"),
+    [("ready", 1), ("paid", 2), ("failed", 3), ("cancelled", 4), ("brand_new", 1)],
+)
+def test_a_payment_has_its_status_since_the_instant_of_that_status(status: str, at: int) -> None:
+    found = understood(status=status, started_at=1, paid_at=2, failed_at=3, cancelled_at=4)
+
+    assert found.status_at == at
+
+
+def listed(*payments: dict[str, Any]) -> PaymentPage | Refusal | Unreadable:
+    page = {"total": len(payments), "previous": 0, "next": 0, "list": list(payments)}
+    body = {"code": 0, "message": None, "response": page}
+    return reader(PaymentPage)(json.dumps(body).encode())
+
+
+def test_foreign_money_in_a_list_is_cut_to_its_whole_part_and_settles_nothing() -> None:
+    half = {"amount": 0.5, "cancelled_at": 1, "reason": "?"}
+    page = listed(
+        payment(),
+        payment(currency="USD", amount=12.99, cancel_amount=0.5, cancel_history=[half]),
+        payment(currency="USD", amount=12),
+    )
+
+    assert isinstance(page, PaymentPage)
+    assert [(one.amount, one.is_won) for one in page.payments] == [
+        (1004, True),
+        (12, False),
+        (12, False),
+    ]
+    assert page.payments[1].record().status is RecordStatus.READY
+    assert page.payments[1].record().cancels == ()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"amount": 12.5},
+        {"amount": 12.5, "currency": "KRW"},
+        {"amount": "12.5", "currency": "USD"},
+        {"amount": 1e400, "currency": "USD"},
+        {"amount": None, "currency": "USD"},
+        {"amount": 12.5, "currency": None},
+    ],
+    ids=str,
+)
+def test_a_list_with_an_amount_that_cannot_be_is_no_list(odd: dict[str, Any]) -> None:
+    assert isinstance(listed(payment(), payment(**odd)), Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"code": 0}', True),
+        (b'{"code": 0, "message": null, "response": {"odd": 1}}', True),
+        (b'{"code": -1, "message": " x "}', Refusal(-1, " x ")),
+        (b'{"code": 1, "response": [1]}', Refusal(1, "")),
+    ],
+)
+def test_what_was_only_to_be_done_needs_no_response(body: bytes, expected: object) -> None:
+    assert read_done(body) == expected
+    assert isinstance(read_done(b"{}"), Unreadable)

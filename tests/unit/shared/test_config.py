@@ -149,6 +149,13 @@ class TestContradictions:
         put(monkeypatch, **{f"GATEWAY_{part}_TIMEOUT_S": "80"})
         assert "gateway_total_timeout_s" in refusal()
 
+    @pytest.mark.parametrize("written", ["4:30", "24:00", "morning"])
+    def test_a_time_of_day_that_is_none_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, written: str
+    ) -> None:
+        put(monkeypatch, RECONCILE_AT=written)
+        assert f"written like 04:30, not {written!r}" in refusal()
+
     def test_all_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         put(monkeypatch, LEASE_S="1", GATEWAY_READ_TIMEOUT_S="80")
         assert len(refusal().splitlines()) == 3

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from celery import Celery
 from pydantic import ValidationError
 
 from scheduler.tasks import TASKS
-from scheduler.timetable import SCANS, timetable
+from scheduler.timetable import DAILY, DAILY_LOOK_S, SCANS, timetable
 from shared.config import LogFormat, Settings
 from shared.jobs import contracts
 from shared.jobs.canonical import canonical_line
@@ -74,6 +76,17 @@ def test_every_message_has_a_name_of_its_own_and_a_queue_of_ours() -> None:
         assert name.count(".") == 1
 
 
+def test_every_module_of_tasks_is_loaded_by_the_worker() -> None:
+    root = Path(__file__).resolve().parents[3]
+    entry = (root / "worker/app.py").read_text("utf-8")
+    modules = {
+        f"worker.tasks.{path.stem}"
+        for path in (root / "worker/tasks").glob("*.py")
+        if "@shared_task" in path.read_text("utf-8")
+    }
+    assert set(re.findall(r'"(worker\.tasks\.\w+)"', entry)) == modules
+
+
 def test_no_message_of_our_own_has_a_field_that_is_no_list_of_ids() -> None:
     for job in JOBS:
         assert all(name.endswith("_ids") for name in job.model_fields)
@@ -108,13 +121,34 @@ class TestCelerySettings:
 
     def test_every_scan_is_in_the_timetable_and_expires_with_its_tick(self) -> None:
         table = timetable(made(scan_interval_s=7.0))
-        assert {entry["task"] for entry in table.values()} == {scan.task for scan in SCANS}
-        for entry in table.values():
+        for scan in SCANS:
+            entry = table[scan.task]
+            assert entry["task"] == scan.task
             assert entry["schedule"] == entry["options"]["expires"] == 7.0
             assert entry["options"]["queue"] == contracts.SCAN_QUEUE
+        others = {each.job.task for each in DAILY} | {
+            contracts.CheckInvariants.task,
+            contracts.MarkDatabase.task,
+        }
+        assert table.keys() == {scan.task for scan in SCANS} | others
+
+    def test_the_invariants_are_looked_at_as_often_as_is_set(self) -> None:
+        entry = timetable(made(check_interval_s=45.0))[contracts.CheckInvariants.task]
+        assert entry["schedule"] == entry["options"]["expires"] == 45.0
+        assert entry["options"]["queue"] == contracts.INQUIRY_QUEUE
+
+    def test_what_is_done_daily_is_looked_at_all_day_unless_it_is_switched_off(self) -> None:
+        table = timetable(made())
+        for daily in DAILY:
+            entry = table[daily.job.task]
+            assert entry["schedule"] == entry["options"]["expires"] == DAILY_LOOK_S
+            assert entry["options"]["queue"] == daily.job.queue
+        assert contracts.ReconcileBooks.task not in timetable(made(reconcile_at=""))
+        assert contracts.ForeseeDay.task not in timetable(made(forecast_at=""))
 
     def test_every_scan_that_is_sent_has_a_task_that_runs_it(self) -> None:
-        assert sorted(task.name for task in TASKS) == sorted(scan.task for scan in SCANS)
+        sent: list[type[Job]] = [*SCANS, contracts.MarkDatabase]
+        assert sorted(task.name for task in TASKS) == sorted(scan.task for scan in sent)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The V1 surface: what the client asks and the sandbox answers, held against its specification."""
