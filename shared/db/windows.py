@@ -143,7 +143,7 @@ async def expire_open(
             SELECT {_COLUMNS} FROM gone w LEFT JOIN billing_keys k ON k.id = w.billing_key_id
             """  # noqa: S608 - made of constants only
         ),
-        {"key": key_id, "message": message, "now": now, "kinds": [str(kind) for kind in kinds]},
+        {"key": key_id, "message": message, "now": now, "kinds": sorted(map(str, kinds))},
     )
     return [_stored(row).window for row in rows]
 

@@ -1,6 +1,7 @@
 """All scenarios, several OS processes side by side, each with a database of its own."""
 
 import multiprocessing
+import os
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,6 +15,7 @@ from tests.crash.exhaust import Exhaustion, Result
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.story import Scenario
 from tests.simulation.installation import Host, host_on
+from tests.simulation.process import ALIKE
 from tests.support.databases import fresh_database
 
 
@@ -63,6 +65,7 @@ def run(
     """
     report = Report()
     each = None if pairs is None else -(-pairs // len(scenarios))
+    os.environ.update(ALIKE)
     context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         urls: Queue[str] = context.Queue()

@@ -16,6 +16,7 @@ from tempfile import TemporaryFile
 from deploy.launcher.servers import PostgresServer
 from tests.mutants.copies import copy_of
 from tests.mutants.mutant import Mutant, PatchError
+from tests.simulation.process import ALIKE
 from tests.support.databases import fresh_database
 
 # Far beyond what any of them takes; a mutant that hangs is none that was found.
@@ -167,7 +168,7 @@ class Ranger:
             with subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(folder)},
+                env={**os.environ, **ALIKE, "PYTHONPATH": str(folder)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -13,6 +13,7 @@ from typing import Any
 from deploy.launcher.servers import temporary_servers
 from tests.simulation.installation import host_on
 from tests.simulation.lives import Climate, Verdict, live
+from tests.simulation.process import ALIKE
 from tests.simulation.races import race
 from tests.support.databases import fresh_database, make_template
 
@@ -38,6 +39,7 @@ def live_all(
     seeds: Sequence[int], climate: Climate, jobs: int, races: Sequence[int] = ()
 ) -> Iterator[Lived]:
     """Live the lives and the races of seeds, in any order, and yield what became of each."""
+    os.environ.update(ALIKE)
     context = multiprocessing.get_context("spawn")
     todo, done = context.Queue(), context.Queue()
     for seed in seeds:

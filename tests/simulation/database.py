@@ -1,13 +1,19 @@
-"""Real PostgreSQL, with every statement and every commit passing the seam."""
+"""Real PostgreSQL, with every statement and every commit passing the seam.
+
+Rows that no order was asked for come in one that is chosen like everything else.
+"""
 
 import asyncio
+import re
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import event, make_url
+from sqlalchemy import Connection, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
@@ -17,6 +23,9 @@ from tests.simulation.process import current_process
 from tests.simulation.seam import Seam, site
 
 R = TypeVar("R")
+
+# The innermost parentheses of a statement.
+_WITHIN = re.compile(r"\([^()]*\)")
 
 # Who called ``run``: by the time the transaction begins, a lambda is off the stack.
 _called_by: ContextVar[str] = ContextVar("_called_by", default="")
@@ -97,23 +106,52 @@ def engine_of(url: str, seam: Seam, refused: list[str]) -> AsyncEngine:
     def connecting(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
         options["options"] += f" {_OPTIONS}"
 
-    def before(*_: Any) -> None:
+    def before(connection: Connection, *_: Any) -> None:
         await_only(seam.turns.turn())
+        seam.turns.begin_statement(_descriptor(connection.connection.driver_connection))
         _in_statement(entering=True)
 
-    def after(*_: Any) -> None:
+    def ended(*_: Any) -> None:
         _in_statement(entering=False)
 
+    def after(_connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        ended()
+        # What a stream has brought so far is not all of it, and keeps its order.
+        rows = getattr(cursor, "_rows", ())
+        if len(rows) > 1 and not _says_order(statement):
+            cursor._rows = deque(seam.turns.mixed(sorted(rows, key=repr)))
+
     def failed(context: ExceptionContext) -> None:
-        after()
+        ended()
         if isinstance(context.original_exception, psycopg.errors.InsufficientPrivilege):
             refused.append(f"{make_url(url).username}: {context.original_exception}")
 
+    def closed(adapted: Any, _record: object) -> None:
+        seam.turns.asked.pop(_descriptor(adapted.driver_connection), None)
+
     event.listen(engine.sync_engine, "do_connect", connecting)
+    event.listen(engine.sync_engine, "close", closed)
     event.listen(engine.sync_engine, "before_cursor_execute", before)
     event.listen(engine.sync_engine, "after_cursor_execute", after)
     event.listen(engine.sync_engine, "handle_error", failed)
     return engine
+
+
+@lru_cache(maxsize=1_000)
+def _says_order(statement: str) -> bool:
+    """Say whether a statement promises its rows in an order.
+
+    Where it does not, the server gives them as they lie on disk, which is real time's doing.
+    """
+    while (outermost := _WITHIN.sub("", statement)) != statement:
+        statement = outermost
+    return "ORDER BY" in statement
+
+
+def _descriptor(driver_connection: Any) -> int:
+    """Return the file descriptor of a connection's socket, or -1 where there is none any more."""
+    lost = driver_connection is None or driver_connection.closed
+    return -1 if lost else int(driver_connection.fileno())
 
 
 def _in_statement(*, entering: bool) -> None:

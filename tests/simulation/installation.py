@@ -36,8 +36,8 @@ from tests.simulation.broker import (
     SeamedStream,
 )
 from tests.simulation.database import LockWatch, SeamedDatabase, engine_of
-from tests.simulation.emptying import empty
 from tests.simulation.gateway import IMP_KEY, IMP_SECRET, SandboxTransport, make_sandbox
+from tests.simulation.housekeeping import Housekeeping
 from tests.simulation.loop import Turns, VirtualLoop
 from tests.simulation.process import Process, ProcessDiedError, current_process
 from tests.simulation.seam import Point, Seam
@@ -133,6 +133,7 @@ class Host:
         self.seam = Seam(self.turns)
         self.watch = LockWatch(url)
         self.reader = psycopg.connect(url, autocommit=True)
+        self.housekeeping = Housekeeping(url)
         self.loop = VirtualLoop(self.turns, self.watch)
         self._runner = asyncio.Runner(loop_factory=lambda: self.loop)
         self.engine: AsyncEngine = engine_of(url, self.seam, self.refused)
@@ -176,7 +177,7 @@ class Host:
         A thorough beginning leaves nothing behind on disk either, so that rows come in the same
         order in every replay.
         """
-        empty(self.reader, thorough=thorough)
+        self.housekeeping.empty(thorough=thorough)
         self.loop.begin_anew()
         self.turns.waiting.clear()
         self.seam.passed.clear()
@@ -189,6 +190,7 @@ class Host:
         finally:
             self._runner.close()
             self.reader.close()
+            self.housekeeping.close()
             self.watch.close()
 
 
@@ -379,6 +381,7 @@ class Installation:
             await asyncio.sleep(wait_s)
             run_due(self.sandbox)
         await asyncio.sleep(max(until_s - loop.time(), 0.0))
+        self.host.housekeeping.keep_clean(loop.time())
         run_due(self.sandbox)
         self.broker.restore()
 

@@ -10,7 +10,7 @@ import asyncio
 import selectors
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.simulation.process import Process, ProcessDiedError, current_process
 
@@ -18,6 +18,8 @@ from tests.simulation.process import Process, ProcessDiedError, current_process
 _PATIENCE_S = 0.004
 # Real seconds without anything that could ever happen.
 _STUCK_AFTER_S = 30.0
+
+T = TypeVar("T")
 
 Choose = Callable[[int], int]
 
@@ -32,10 +34,19 @@ class Turns:
 
     Attributes:
         choose: Takes how many could go on, and says which of them does.
+        asked: When each connection last began a statement, by its file descriptor: a number that
+            grows. Answers are read in this order, whatever order they come in.
     """
 
     choose: Choose
     waiting: list[tuple["asyncio.Future[None]", Process | None]] = field(default_factory=list)
+    asked: dict[int, int] = field(default_factory=dict)
+    _statements: int = 0
+
+    def begin_statement(self, descriptor: int) -> None:
+        """Note that a connection begins a statement now."""
+        self._statements += 1
+        self.asked[descriptor] = self._statements
 
     async def turn(self) -> None:
         """Wait until it is this task's turn.
@@ -51,6 +62,11 @@ class Turns:
         await future
         if process is not None and not process.alive:
             raise ProcessDiedError
+
+    def mixed(self, items: list[T]) -> list[T]:
+        """Return items in an order that is chosen."""
+        left = list(items)
+        return [left.pop(self.choose(len(left))) for _ in items]
 
     def grant(self) -> bool:
         """Let one of those who wait go on; False if nobody can."""
@@ -98,14 +114,6 @@ class _Selector(selectors.DefaultSelector):
         self._loop = loop
         self._turns = turns
         self._waits_for_locks = waits_for_locks
-        self._order: dict[int, int] = {}
-        self._registered = 0
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        key = super().register(fileobj, events, data)
-        self._registered += 1
-        self._order[key.fd] = self._registered
-        return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout <= 0:
@@ -126,7 +134,12 @@ class _Selector(selectors.DefaultSelector):
         return len(self.get_map()) - 1
 
     def _answers(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait until every statement under way is answered or waits for a lock."""
+        """Wait until every statement under way is answered or waits for a lock; return one answer.
+
+        One, because whoever reads it goes on to its next turn or commit before the next is read.
+        The others stay with the kernel, so that neither how many they are nor in how many pieces
+        they came decides anything.
+        """
         wait_s = _PATIENCE_S
         while count := self._under_way:
             events = super().select(wait_s)
@@ -137,8 +150,13 @@ class _Selector(selectors.DefaultSelector):
                 if len(super().select(0)) > len(events) or len(events) + blocked < count:
                     wait_s = min(2 * wait_s, 0.1)
                     continue
-            return sorted(events, key=lambda event: self._order[event[0].fd])
+            return sorted(events, key=self._asked)[:1]
         return []
+
+    def _asked(self, event: tuple[selectors.SelectorKey, int]) -> tuple[int, int]:
+        # Who only connects has not asked anything, and comes first.
+        descriptor = event[0].fd
+        return self._turns.asked.get(descriptor, 0), descriptor
 
     def _last_resort(self) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait in real time, for a thread or for the server to end a deadlock."""
