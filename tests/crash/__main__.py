@@ -95,6 +95,9 @@ def _progress(console: Console, count: int) -> Iterator[Any]:
 
         def tell(result: Result) -> None:
             bar.update(task, advance=1, description=result.name)
+            if not console.is_terminal:
+                told = f"{result.name}: {result.pairs} pairs, {result.found} violations"
+                console.print(f"{bar.tasks[task].completed:.0f}/{count} {told}", markup=False)
 
         yield tell
 

@@ -1,4 +1,4 @@
-"""Live seeded lives: ``python -m tests.simulation [--seeds 1-64 | --seed 7] [--years N] [--json]``.
+"""Live seeded lives: ``python -m tests.simulation [--seeds 1-60 | --seed 7] [--years N] [--json]``.
 
 Without a choice of seeds a thousand races are lived as well, in lives of 25 each
 (``tests/simulation/races.py``); ``--race 7`` lives those of one seed. Ends with one line and with
@@ -25,7 +25,7 @@ from tests.simulation.lives import Climate, Verdict
 from tests.simulation.races import SUBSCRIPTIONS
 
 # Enough for ten thousand subscription-years with room to spare.
-SEEDS = "1-64"
+SEEDS = "1-60"
 # A thousand races.
 RACES = range(1, 41)
 _LINE_EVERY_S = 20.0
@@ -218,7 +218,7 @@ def _seeds(said: str) -> list[int]:
     except ValueError:
         seeds = []
     if not seeds:
-        message = f"--seeds takes a number or two, as in 1-64, not {said!r}"
+        message = f"--seeds takes a number or two, as in 1-60, not {said!r}"
         raise SystemExit(message)
     return seeds
 

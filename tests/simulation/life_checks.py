@@ -162,16 +162,10 @@ def _consents(seen: Seen) -> Iterator[str]:
         else row["data"]["amount"] * row["data"].get("quantity", 1)
         for row in seen.of("events", name="subscription.created")
     }
-    conversions = seen.of("events", name="subscription.converted")
-    converted = {row["subscription_id"]: row for row in conversions}
-    for row in seen.of("events", name="period.skipped"):
-        # Converted in time, by what was agreed then, though nothing was billed for that period.
-        id_, data = row["subscription_id"], row["data"]
-        told = converted[id_]["data"] if id_ in converted else {}
-        if told.get("period_index") == data["period_index"] and _is_agreed(
-            given[id_], told["amount"], instant_of(data["period_start_at"])
-        ):
-            agreed[id_] = max(agreed[id_], told["amount"])
+    for id_, start_at, amount in _unbilled_terms(seen):
+        # In effect in time, by what was agreed then, though nothing was billed for that period.
+        if _is_agreed(given[id_], amount, start_at):
+            agreed[id_] = max(agreed[id_], amount)
     invoices = sorted(seen.rows["invoices"], key=lambda row: int(row["period_index"]))
     for row in invoices:
         id_, start_at = row["subscription_id"], instant_of(row["period_start_at"])
@@ -182,6 +176,22 @@ def _consents(seen: Seen) -> Iterator[str]:
                 " and nothing else"
             )
         agreed[id_] = max(agreed[id_], asked)
+
+
+def _unbilled_terms(seen: Seen) -> Iterator[tuple[str, datetime, int]]:
+    """Yield what would have been asked for where terms came into effect with a skipped period."""
+    begun: dict[tuple[str, int], int] = {}
+    for row in seen.of("events", name="subscription.changed"):
+        after = row["data"]["after"]
+        key = (row["subscription_id"], row["data"]["period_index"])
+        begun[key] = after["amount"] * after["quantity"]
+    for row in seen.of("events", name="subscription.converted"):
+        begun[row["subscription_id"], row["data"]["period_index"]] = row["data"]["amount"]
+    for row in seen.of("events", name="period.skipped"):
+        data = row["data"]
+        amount = begun.get((row["subscription_id"], data["period_index"]))
+        if amount is not None:
+            yield row["subscription_id"], instant_of(data["period_start_at"]), amount
 
 
 def _is_agreed(given: Sequence[Row], amount: int, start_at: datetime) -> bool:

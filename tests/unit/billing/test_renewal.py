@@ -136,6 +136,20 @@ class TestConsents:
             )
             assert amounts(renewal)[0] == (12_000 if is_good else 9_900)
 
+    def test_a_price_agreed_to_in_time_stays_though_its_first_period_is_not_billed(self) -> None:
+        """Seed 41: nobody looked for months, and the latest period alone was billed."""
+        agreed = consent(ConsentKind.PRICE_INCREASE, 12_000, SECOND_AT - DAY)
+        renewal = renewed(
+            subscription(next_index=1),
+            SECOND_AT + 70 * DAY,
+            change(SECOND_AT, 12_000),
+            agreed,
+            catch_up=CatchUpPolicy(CatchUp.BILL_LATEST),
+        )
+        assert [skipped.period.index for skipped in renewal.skipped] == [1, 2]
+        assert amounts(renewal) == [12_000]
+        assert renewal.missing == ()
+
     def test_where_none_is_required_a_trial_converts_by_itself(self) -> None:
         renewal = renewed(trial(), ANCHOR_AT, consent_policy=UNASKED)
         assert renewal.is_converted
