@@ -43,6 +43,11 @@ def _reserved(*, executed: bool = False) -> Deed:
     return deed
 
 
+async def _told(life: Life) -> bool:
+    """Wait until the renewal is told of: who ends before that, hears of the end alone."""
+    return await life.count("events WHERE name = 'subscription.renewal_upcoming'") > 0
+
+
 async def _begun(life: Life) -> bool:
     """Wait until the period has begun of which PortOne is still to charge."""
     found = await life.count(
@@ -82,12 +87,15 @@ RESERVED = (
     after_payment("reserved, then by us again", [_BY_PORTONE, _BY_US], days=34),
     after_payment("reserved, then another price", [_BY_PORTONE, _OTHER_PRICE], days=34),
     after_payment(
-        "reserved, then ended", [_BY_PORTONE, _reserved(), cancel(refund="none")], days=34
+        "reserved, then ended",
+        [_BY_PORTONE, _reserved(), _told, cancel(refund="none")],
+        days=34,
     ),
     after_payment(
         "reserved, ended when executed",
         [_BY_PORTONE, _reserved(executed=True), cancel(refund="full")],
         days=34,
+        varies={"refunds": "what was executed is read before the end is asked for, or after it"},
     ),
     after_payment(
         "reserved, ended before the hour for charges",
