@@ -51,7 +51,7 @@ def _chosen(parser: argparse.ArgumentParser, only: Sequence[str] | None) -> list
 
 @contextmanager
 def _progress(console: Console, count: int) -> Iterator[Callable[[Catch], None]]:
-    """Yield whom to tell of each catch; it is shown on a terminal only."""
+    """Yield whom to tell of each catch: a bar on a terminal, a line for each elsewhere."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -65,6 +65,10 @@ def _progress(console: Console, count: int) -> Iterator[Callable[[Catch], None]]
 
         def said(catch: Catch) -> None:
             progress.update(task, advance=1, description=catch.name)
+            if not console.is_terminal:
+                ended = catch.fault or ("caught" if catch.mutant else "clean")
+                told = f"{progress.tasks[task].completed:.0f}/{count} {catch.name}: {ended}"
+                console.print(told, markup=False, highlight=False)
 
         yield said
 

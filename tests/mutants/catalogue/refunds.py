@@ -50,7 +50,7 @@ REFUNDS = (
         ),
         shows=(shows.MONEY_BACK,),
         climate="refunds late",
-        lives=6,
+        lives=25,
     ),
     Mutant(
         name="refund_unknown_is_refused",
