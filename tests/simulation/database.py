@@ -105,6 +105,9 @@ def engine_of(url: str, seam: Seam, refused: list[str]) -> AsyncEngine:
 
     def connecting(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
         options["options"] += f" {_OPTIONS}"
+        # To prepare a statement is a way to the server of its own, after so many uses of a
+        # connection: what is asked would come later in a life that others have gone before.
+        options["prepare_threshold"] = None
 
     def before(connection: Connection, *_: Any) -> None:
         await_only(seam.turns.turn())
