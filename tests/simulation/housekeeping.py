@@ -5,6 +5,8 @@ learns other plans; whoever takes any ten of equal rows then takes others, and a
 back.
 """
 
+from typing import Any
+
 import psycopg
 
 from shared.db.tables import metadata
@@ -41,9 +43,9 @@ _CLEANED_AFTER_LIVES = 200
 class Housekeeping:
     """Empties the tables for the next life, and cleans them in its course."""
 
-    def __init__(self, url: str) -> None:
-        """Connect as the tables' owner, and keep the server's own cleaner away."""
-        self._owner = psycopg.connect(url, autocommit=True)
+    def __init__(self, owner: "psycopg.Connection[Any]", url: str) -> None:
+        """Take the tables' owner, who commits by itself, and keep the server's cleaner away."""
+        self._owner = owner
         self._owner.execute(_NO_CLEANER)
         # While its snapshot is open, no reader takes old versions of a row off a page.
         self._holder = psycopg.connect(url)
@@ -76,9 +78,8 @@ class Housekeeping:
         self._hold()
 
     def close(self) -> None:
-        """Close both connections."""
+        """Let go of what a life has left on disk."""
         self._holder.close()
-        self._owner.close()
 
     def _clean(self) -> None:
         self._owner.execute(f"VACUUM (TRUNCATE false) {_TABLES}")

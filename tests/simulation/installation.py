@@ -133,7 +133,7 @@ class Host:
         self.seam = Seam(self.turns)
         self.watch = LockWatch(url)
         self.reader = psycopg.connect(url, autocommit=True)
-        self.housekeeping = Housekeeping(url)
+        self.housekeeping = Housekeeping(self.reader, url)
         self.loop = VirtualLoop(self.turns, self.watch)
         self._runner = asyncio.Runner(loop_factory=lambda: self.loop)
         self.engine: AsyncEngine = engine_of(url, self.seam, self.refused)
@@ -189,8 +189,8 @@ class Host:
                 self._runner.run(engine.dispose())
         finally:
             self._runner.close()
-            self.reader.close()
             self.housekeeping.close()
+            self.reader.close()
             self.watch.close()
 
 

@@ -2,12 +2,15 @@
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from deploy.sandbox.book import DuplicatePolicy
+from shared.billing.subscription import Agreement
+from shared.config import Settings
 from tests.simulation import books, checks, conformity, endpoints, life_checks
 from tests.simulation.conduct import conduct
 from tests.simulation.deeds import DEEDS
@@ -179,22 +182,9 @@ def live(host: Host, seed: int, climate: Climate | None = None) -> Verdict:
 async def _live(host: Host, seed: int, climate: Climate) -> Verdict:
     dice = random.Random(seed)  # noqa: S311 - a life, not a secret
     policy = climate.policy or POLICIES[seed % len(POLICIES)]
-    trace = hashlib.blake2b(digest_size=16)
-    life: Life | None = None
-
-    def dies(number: int, point: Point) -> bool:
-        trace.update(f"{host.loop.now_s:.6f} {point}\n".encode())
-        return life is not None and life.dies(number, point)
-
-    installation = Installation(
-        host,
-        settings=settings_for(**{**policies_of(seed), **climate.settings}),
-        sandbox={"seed": seed, "duplicate_policy": policy},
-        dice=dice,
-        dies=dies,
-    )
+    settings = settings_for(**{**policies_of(seed), **climate.settings})
+    life, trace = new_life(host, seed, dice, policy, settings)
     observed = bool(climate.observed_every) and seed % climate.observed_every == 0
-    life = Life(installation, Merchant(installation), dice, Outlook(installation))
     try:
         if observed:
             await conformity.begin(host.database)
@@ -210,7 +200,32 @@ async def _live(host: Host, seed: int, climate: Climate) -> Verdict:
     finally:
         if observed:
             await conformity.end(host.database)
-        await installation.end()
+        await life.installation.end()
+
+
+def new_life(
+    host: Host, seed: int, dice: random.Random, policy: DuplicatePolicy, settings: Settings
+) -> tuple[Life, Any]:
+    """Return a life that has not begun, and the hash that everything in it goes into."""
+    trace = hashlib.blake2b(digest_size=16)
+    life: Life | None = None
+
+    def dies(number: int, point: Point) -> bool:
+        trace.update(f"{host.loop.now_s:.6f} {point}\n".encode())
+        return life is not None and life.dies(number, point)
+
+    sandbox = {"seed": seed, "duplicate_policy": policy}
+    installation = Installation(host, settings=settings, sandbox=sandbox, dice=dice, dies=dies)
+    life = Life(installation, Merchant(installation), dice, Outlook(installation))
+    return life, trace
+
+
+async def subscribe(life: Life, made: Sequence[tuple[str, Agreement]]) -> Sequence[UUID]:
+    """Have everybody subscribe, each on a billing key."""
+    ids = await life.merchant.subscribe(made)
+    life.agreements = {id_: agreement for id_, (_, agreement) in zip(ids, made, strict=True)}
+    life.customers = {id_: uid for id_, (uid, _) in zip(ids, made, strict=True)}
+    return ids
 
 
 async def _begin(life: Life, climate: Climate) -> None:
@@ -218,9 +233,7 @@ async def _begin(life: Life, climate: Climate) -> None:
     life.workers = life.dice.choice((2, 3))
     life.told_share = life.dice.choice((0.0, 0.02, 0.1))
     made = agreements(life.dice, climate.subscriptions, life.now)
-    ids = await life.merchant.subscribe(made)
-    life.agreements = {id_: agreement for id_, (_, agreement) in zip(ids, made, strict=True)}
-    life.customers = {id_: uid for id_, (uid, _) in zip(ids, made, strict=True)}
+    await subscribe(life, made)
     if life.dice.random() < _TOLD_BY_HTTP:
         await endpoints.add(life.installation)
     life.start()

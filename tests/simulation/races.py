@@ -5,7 +5,6 @@ happens the merchant ends, changes, pauses and takes back in any order, processe
 lost and come twice, and replies do not arrive. Each subscription is a race of its own.
 """
 
-import hashlib
 import random
 from collections.abc import Mapping
 from datetime import timedelta
@@ -23,13 +22,11 @@ from shared.jobs.life_commands import (
     PauseSubscription,
     ResumeSubscription,
 )
-from tests.simulation.due import Outlook
-from tests.simulation.installation import Host, Installation, settings_for
+from tests.simulation.installation import Host, settings_for
 from tests.simulation.life import Life
-from tests.simulation.lives import Verdict, come_to_rest, judge
-from tests.simulation.merchant import REASON, Merchant
+from tests.simulation.lives import Verdict, come_to_rest, judge, new_life, subscribe
+from tests.simulation.merchant import REASON
 from tests.simulation.mishaps import STEPS
-from tests.simulation.seam import Point
 from tests.simulation.weather import CANCEL_FAULTS, INQUIRY_FAULTS, rates
 
 SUBSCRIPTIONS: Final = 25
@@ -67,28 +64,15 @@ def race(host: Host, seed: int) -> Verdict:
 async def _race(host: Host, seed: int) -> Verdict:
     dice = random.Random(f"race {seed}")  # noqa: S311 - a life, not a secret
     policy = _POLICIES[seed % len(_POLICIES)]
-    trace = hashlib.blake2b(digest_size=16)
-    life: Life | None = None
-
-    def dies(number: int, point: Point) -> bool:
-        trace.update(f"{host.loop.now_s:.6f} {point}\n".encode())
-        return life is not None and life.dies(number, point)
-
-    installation = Installation(
-        host,
-        settings=settings_for(charge_batch_size=dice.choice((1, 5))),
-        sandbox={"seed": seed, "duplicate_policy": policy},
-        dice=dice,
-        dies=dies,
-    )
-    life = Life(installation, Merchant(installation), dice, Outlook(installation))
+    settings = settings_for(charge_batch_size=dice.choice((1, 5)))
+    life, trace = new_life(host, seed, dice, policy, settings)
     try:
         await _reserve(life)
         await _meet(life)
         await come_to_rest(life)
         return await judge(life, trace.copy(), policy)
     finally:
-        await installation.end()
+        await life.installation.end()
 
 
 async def _reserve(life: Life) -> None:
@@ -97,9 +81,7 @@ async def _reserve(life: Life) -> None:
         (f"racer-{number}", Agreement(Price(9_900, 900), "슬림 요금제", _cycle(life, number)))
         for number in range(SUBSCRIPTIONS)
     ]
-    ids = await life.merchant.subscribe(made)
-    life.agreements = {id_: agreement for id_, (_, agreement) in zip(ids, made, strict=True)}
-    life.customers = {id_: uid for id_, (uid, _) in zip(ids, made, strict=True)}
+    ids = await subscribe(life, made)
     life.start()
     await life.wait_until(life.now + timedelta(hours=1))
     for id_ in ids:

@@ -1,42 +1,21 @@
 """Books are compared and repaired by the logins of whoever does it."""
 
-from collections.abc import Iterator
-
 import pytest
-import structlog
 
 from deploy.launcher.servers import OwnServers
-from shared.billing.rules import CollectionRules
 from shared.db.grants import Role
 from tests.integration.console.commands import Commands
 from tests.integration.db.logins import (
     StaffedWorld,
     acting,
     console_environment,
-    logins,
-    staffed_world,
 )
-from tests.support.billing import LEASES
 from tests.support.books import Books, counts
 
 BECAUSE = ("--reason", "확인", "--yes", "--json")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _logins(servers: OwnServers) -> Iterator[None]:
-    with logins(servers.postgres.url):
-        yield
-
-
-@pytest.fixture
-def staffed(module_url: str) -> Iterator[StaffedWorld]:
-    """A world of logins whose tables are empty, to whom nothing was refused at the end."""
-    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
-    with staffed_world(module_url, CollectionRules(LEASES)) as world:
-        world.run(world.clear())
-        yield world
-        assert world.refused() == []
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logins_of_all")
 
 
 @pytest.mark.parametrize("role", [Role.WORKER, Role.CONSOLE])

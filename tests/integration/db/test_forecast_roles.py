@@ -1,17 +1,14 @@
 """Roles: a day is foreseen by the logins of the worker and of the console."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-import structlog
 
 from deploy.launcher.servers import OwnServers
 from shared.billing.calendar import BillingCycle
 from shared.billing.daily import DailyTime
 from shared.billing.forecast import Day
 from shared.billing.renewal import RenewalPolicies
-from shared.billing.rules import CollectionRules
 from shared.clock import WallClock
 from shared.db.grants import Role
 from tests.integration.console.commands import Commands
@@ -19,31 +16,15 @@ from tests.integration.db.logins import (
     StaffedWorld,
     acting,
     console_environment,
-    logins,
-    staffed_world,
 )
-from tests.support.billing import LEASES, MONTHLY
+from tests.support.billing import MONTHLY
 from worker.services.forecast import ForeseeDay, ForeseeDays
 from worker.services.forecast_rows import ForecastRules
 
 AT = DailyTime.parse("21:00")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _logins(servers: OwnServers) -> Iterator[None]:
-    with logins(servers.postgres.url):
-        yield
-
-
-@pytest.fixture
-def staffed(module_url: str) -> Iterator[StaffedWorld]:
-    """A world of logins whose tables are empty, to whom nothing was refused at the end."""
-    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
-    with staffed_world(module_url, CollectionRules(LEASES)) as world:
-        world.run(world.clear())
-        yield world
-        assert world.refused() == []
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logins_of_all")
 
 
 def test_a_day_is_foreseen_and_verified(

@@ -1,39 +1,26 @@
 """Roles: commands about subscriptions are worked by the logins of the worker and of the console."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-import structlog
 
-from deploy.launcher.servers import OwnServers
-from shared.billing.rules import CollectionRules
 from shared.db.grants import Role
 from shared.jobs import life_commands
-from tests.integration.db.logins import StaffedWorld, acting, logins, staffed_world
-from tests.support.billing import LEASES, START_AT
+from tests.integration.db.logins import StaffedWorld, acting
+from tests.support.billing import START_AT
 from tests.support.living import Living
 
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _logins(servers: OwnServers) -> Iterator[None]:
-    with logins(servers.postgres.url):
-        yield
+pytestmark = pytest.mark.usefixtures("logins_of_all")
 
 
 @pytest.fixture
-def living(module_url: str) -> Iterator[Living]:
-    """A process of logins whose tables are empty, to whom nothing was refused at the end."""
-    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
-    with staffed_world(module_url, CollectionRules(LEASES)) as world:
-        world.run(world.clear())
-        yield Living(world)
-        assert isinstance(world, StaffedWorld)
-        assert world.refused() == []
-    structlog.reset_defaults()
+def living(staffed: StaffedWorld) -> Living:
+    """What a merchant asks of that world."""
+    return Living(staffed)
 
 
 @pytest.mark.parametrize("role", [Role.WORKER, Role.CONSOLE])

@@ -1,6 +1,5 @@
 """What a renewal changes beside the next period, written with the rights that the scans have."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +8,7 @@ from deploy.launcher.servers import OwnServers
 from shared.billing.calendar import BillingCycle
 from shared.db.engine import connect
 from shared.db.grants import Role
-from tests.integration.db.logins import login_of, logins, url_as
+from tests.integration.db.logins import login_of, url_as
 from tests.support.agreements import Agreements
 from tests.support.billing import MONTHLY, START_AT, World, world_of
 from tests.support.databases import fresh_database
@@ -17,10 +16,7 @@ from tests.support.databases import fresh_database
 SECOND_AT = datetime(2026, 2, 28, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def _logins(servers: OwnServers) -> Iterator[None]:
-    with logins(servers.postgres.url):
-        yield
+pytestmark = pytest.mark.usefixtures("logins_of_all")
 
 
 def test_the_scans_may_do_all_that_a_renewal_asks_for(servers: OwnServers) -> None:

@@ -1,18 +1,16 @@
 """Roles: every process can do its work with its own role's rights, and nothing beside it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-import structlog
 
 from deploy.launcher.servers import OwnServers
 from shared.billing.delivery import Answer
 from shared.billing.inquiry import RecordStatus, StillUnresolved
 from shared.billing.outcome import Declined
-from shared.billing.rules import CollectionRules
 from shared.clock import WallClock
 from shared.db import endpoints, migrate, roles
 from shared.db.grants import EVERY, GRANTS, HIDDEN, UNGRANTED, Role
@@ -25,14 +23,12 @@ from tests.integration.db.logins import (
     acting,
     console_environment,
     login_of,
-    logins,
-    staffed_world,
     url_as,
 )
 from tests.integration.services.test_relay import Told
 from tests.simulation.installation import host_on
 from tests.simulation.lives import Climate, live
-from tests.support.billing import LEASES, QUIET
+from tests.support.billing import QUIET
 from tests.support.book import record_of
 from tests.support.databases import fresh_database
 from tests.support.endpoints import EndpointDesk
@@ -48,21 +44,7 @@ LIVES = (1, 2, 3)
 STORMY = Climate(subscriptions=12, days=60, storms=3, outages=0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _logins(servers: OwnServers) -> Iterator[None]:
-    with logins(servers.postgres.url):
-        yield
-
-
-@pytest.fixture
-def staffed(module_url: str) -> Iterator[StaffedWorld]:
-    """A world of logins whose tables are empty, to whom nothing was refused at the end."""
-    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
-    with staffed_world(module_url, CollectionRules(LEASES)) as world:
-        world.run(world.clear())
-        yield world
-        assert world.refused() == []
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logins_of_all")
 
 
 class TestTheProcesses:
